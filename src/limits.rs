@@ -1,0 +1,124 @@
+//! Every bound of the program, with its reason. A leaf: it uses no other module.
+//!
+//! Memory is bounded because every buffer, queue and table has its line here. Sections follow the layers, lowest first.
+
+// ---- device and journal ----
+
+/// The unit of writing, bytes. Flash pages and file-system blocks are 4 KiB; a commit is whole blocks.
+pub const BLOCK_BYTES: usize = 4096;
+/// Smallest segment, bytes: the largest frame must fit and leave room for others.
+pub const SEGMENT_BYTES_MIN: u64 = 256 * 1024;
+/// Largest segment, bytes: an SD card's allocation unit.
+pub const SEGMENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// One piece of a message, bytes: what is received, checked, stored and sent at a time.
+pub const PIECE_BYTES: usize = 64 * 1024;
+/// Largest payload of a frame, bytes: a piece, or the record of one large change.
+pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of frames that may wait for the disk before pieces are held back.
+pub const PENDING_BYTES: usize = 1024 * 1024;
+
+// ---- store ----
+
+/// Largest message, bytes; the bucket may be smaller. The owner's figure.
+pub const MESSAGE_BYTES_MAX: u64 = 50 * 1024 * 1024;
+/// Added to a message's charge for its records, bytes.
+pub const CHARGE_OVERHEAD_BYTES: u64 = 512;
+/// Charges are rounded up to this, bytes.
+pub const CHARGE_STEP_BYTES: u64 = 64;
+/// Smallest bucket of class S, bytes.
+pub const BUCKET_BYTES_MIN: u64 = 16 * 1024 * 1024;
+/// Mailboxes of a store: the office has at most two hundred people, and some functions.
+pub const ACCOUNTS_MAX: usize = 1000;
+/// Domains of a store.
+pub const DOMAINS_MAX: usize = 100;
+/// Aliases of a store.
+pub const ALIASES_MAX: usize = 4000;
+/// Folders of one account.
+pub const FOLDERS_MAX: usize = 1000;
+/// A folder's whole name in UTF-8, bytes.
+pub const FOLDER_NAME_BYTES_MAX: usize = 255;
+/// Subscriptions of one account.
+pub const SUBSCRIPTIONS_MAX: usize = 1000;
+/// Keywords of one account: the bits of `Flags` above the system flags.
+pub const KEYWORDS_MAX: usize = 56;
+/// A keyword's name, bytes.
+pub const KEYWORD_BYTES_MAX: usize = 64;
+/// Flag changes that a folder remembers by serial; a view further behind scans the folder.
+pub const CHANGES_REMEMBERED: usize = 512;
+
+// ---- wire ----
+
+/// An SMTP command line with CRLF, bytes. RFC 5321 §4.5.3.1.4 asks for 512; extensions and AUTH add to it (RFC 4954 §4: 12288).
+pub const SMTP_LINE_BYTES_MAX: usize = 12 * 1024;
+/// A POP3 command line with CRLF, bytes. RFC 2449 §4 allows 255; AUTH responses may be longer.
+pub const POP3_LINE_BYTES_MAX: usize = 2 * 1024;
+/// An IMAP command without its literals, bytes (RFC 7162 §4 asks for 8192 at least; clients send long UID sets).
+pub const IMAP_LINE_BYTES_MAX: usize = 64 * 1024;
+/// All literals of one IMAP command other than APPEND's message, bytes.
+pub const IMAP_LITERALS_BYTES_MAX: usize = 64 * 1024;
+/// Nesting of parentheses and search keys in an IMAP command.
+pub const IMAP_DEPTH_MAX: usize = 32;
+/// Nesting of MIME parts that is looked into; deeper ones are leaves.
+pub const MIME_DEPTH_MAX: usize = 50;
+/// MIME parts of one message that are looked into; the rest belongs to the last one.
+pub const MIME_PARTS_MAX: usize = 1000;
+/// Bytes of one header field that are understood; the rest of it is stored but not looked into.
+pub const HEADER_FIELD_BYTES_MAX: usize = 32 * 1024;
+/// A message's structure as stored, bytes: must fit a frame.
+pub const STRUCTURE_BYTES_MAX: usize = 96 * 1024;
+/// Addresses of one header field that the envelope tells.
+pub const ENVELOPE_ADDRESSES_MAX: usize = 1000;
+/// Hops after which a message is refused as looping (RFC 5321 §6.3 asks for at least 100).
+pub const RECEIVED_MAX: usize = 100;
+
+// ---- session ----
+
+/// Recipients of one SMTP transaction (RFC 5321 §4.5.3.1.8 asks for at least 100).
+pub const RECIPIENTS_MAX: usize = 100;
+/// Wrong passwords on one connection before it is closed.
+pub const LOGIN_FAILURES_MAX: u32 = 3;
+/// Delay of the answer to a wrong password, seconds.
+pub const LOGIN_FAILURE_SECONDS: u32 = 2;
+/// Errors of a peer on one connection before it is closed.
+pub const PEER_ERRORS_MAX: u32 = 20;
+/// What a session may gather for sending before it must let serve send, bytes.
+pub const OUT_BYTES: usize = 32 * 1024;
+/// Silence before login, seconds, on protocols whose RFC sets no minimum there.
+pub const LOGIN_SECONDS: u32 = 60;
+/// Silence of an SMTP peer, seconds (RFC 5321 §4.5.3.2.7: at least 5 minutes).
+pub const SMTP_IDLE_SECONDS: u32 = 300;
+/// Silence of a POP3 client, seconds (RFC 1939 §3: at least 10 minutes).
+pub const POP3_IDLE_SECONDS: u32 = 600;
+/// Silence of an IMAP client, seconds (RFC 3501 §5.4: at least 30 minutes).
+pub const IMAP_IDLE_SECONDS: u32 = 1860;
+/// Silence at the console after login, seconds.
+pub const CONSOLE_IDLE_SECONDS: u32 = 900;
+/// A console line, bytes.
+pub const CONSOLE_LINE_BYTES_MAX: usize = 1024;
+
+// ---- serve ----
+
+/// What is read from a socket at a time, and the most that waits in an inbox unless a session asks for more, bytes.
+pub const READ_BYTES: usize = 16 * 1024;
+/// Connections at a time; further ones are told so and closed.
+pub const CONNECTIONS_MAX: usize = 6000;
+/// Connections at a time from one address: an office behind one NAT has all its phones there.
+pub const CONNECTIONS_PER_PEER_MAX: usize = 1000;
+/// A TLS handshake, seconds.
+pub const HANDSHAKE_SECONDS: u32 = 30;
+/// A peer that takes nothing of what is sent to it, seconds.
+pub const WRITE_SECONDS: u32 = 120;
+/// From the signal to the end of the process, seconds.
+pub const SHUTDOWN_SECONDS: u32 = 5;
+/// Passwords waiting for the one hash at a time; further ones are told to try again.
+pub const SECRETS_WAITING_MAX: usize = 256;
+/// Memory of one argon2id hash, KiB.
+pub const ARGON2_KIB: u32 = 19 * 1024;
+/// Passes of argon2id.
+pub const ARGON2_PASSES: u32 = 2;
+
+const _: () = assert!(SEGMENT_BYTES_MIN as usize >= PAYLOAD_BYTES_MAX + 2 * BLOCK_BYTES);
+const _: () = assert!(PAYLOAD_BYTES_MAX >= PIECE_BYTES && PAYLOAD_BYTES_MAX >= STRUCTURE_BYTES_MAX);
+const _: () = assert!(PENDING_BYTES >= 4 * PIECE_BYTES);
+const _: () = assert!(MESSAGE_BYTES_MAX / (PIECE_BYTES as u64) < u16::MAX as u64);
+const _: () = assert!(IMAP_LINE_BYTES_MAX >= 8192 && READ_BYTES >= SMTP_LINE_BYTES_MAX);

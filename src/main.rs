@@ -1,0 +1,2 @@
+//! The command line (in progress).
+fn main() {}
