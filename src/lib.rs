@@ -46,5 +46,8 @@
 pub mod device;
 pub mod journal;
 pub mod limits;
+pub mod serve;
+pub mod session;
+pub mod store;
 pub mod types;
 pub mod wire;

@@ -24,6 +24,7 @@ pub mod console;
 pub mod imap;
 pub mod login;
 pub mod pop3;
+pub mod receive;
 pub mod smtp;
 pub mod stream;
 

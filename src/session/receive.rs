@@ -1,0 +1,62 @@
+//! A message that is coming in, in bounded memory: it is cut into pieces for the journal, and its structure is found on the way.
+//!
+//! One piece of memory per message, whatever the message's size. SMTP's DATA and BDAT and IMAP's APPEND all come through here.
+
+use super::Next;
+use crate::limits::PIECE_BYTES;
+use crate::store::NewMessage;
+use crate::types::{BodyId, Time};
+use crate::wire::mime::Scanner;
+
+/// A message that is coming in.
+#[derive(Debug)]
+pub struct Receiver {
+    body: BodyId,
+    next_piece: u16,
+    gathered: Vec<u8>,
+    scanner: Scanner,
+    size: u64,
+}
+
+impl Receiver {
+    /// Starts a message whose identity the store has given out.
+    pub fn new(body: BodyId) -> Receiver {
+        Receiver { body, next_piece: 0, gathered: Vec::new(), scanner: Scanner::new(), size: 0 }
+    }
+
+    /// Takes bytes of the message; says how many. Fewer than given: [`Receiver::full`], store the piece first.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(PIECE_BYTES - self.gathered.len());
+        self.gathered.extend_from_slice(&bytes[..taken]);
+        self.scanner.push(&bytes[..taken]);
+        self.size += taken as u64;
+        taken
+    }
+
+    /// Whether the piece must go to the journal before more can be taken.
+    pub fn full(&self) -> bool {
+        self.gathered.len() == PIECE_BYTES
+    }
+
+    /// Bytes taken so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The gathered piece, for the journal. None when nothing is gathered: at the end of the message, all is stored then.
+    pub fn store(&mut self) -> Option<Next> {
+        if self.gathered.is_empty() {
+            return None;
+        }
+        let piece = self.next_piece;
+        self.next_piece += 1;
+        Some(Next::Store { body: self.body, piece, bytes: std::mem::take(&mut self.gathered) })
+    }
+
+    /// The message, all of whose pieces are in the journal's hands.
+    pub fn finish(self, date: Time) -> NewMessage {
+        debug_assert!(self.gathered.is_empty(), "the last piece has been stored");
+        let structure = self.scanner.finish().encode();
+        NewMessage { body: self.body, size: self.size, structure, date }
+    }
+}

@@ -1,0 +1,256 @@
+//! The mailbox engine: what the office's mail is, and the verbs that change it.
+//!
+//! It speaks no protocol and does no I/O: a verb checks, makes records, hands them to the journal and applies them to the state
+//! with the same `State::apply` that replays them at boot. Nothing is durable when a verb returns; the gate sees to that.
+//!
+//! - [`Shared`]: the store behind its one lock. Sessions come in through [`Access`], which notes what they have touched.
+//! - [`state`]: accounts, folders, messages in memory; `apply`.
+//! - [`view`]: what one session has been told of a folder.
+//! - [`record`]: the facts, as the journal keeps them.
+//! - [`settings`], [`folders`], [`mail`]: the verbs, by what they change.
+//! - [`bucket`]: how much a mailbox may hold and what a message costs.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::journal::{AppendError, Journal, OpenError, Report};
+use crate::types::{AccountId, BodyId, Position, Serial};
+
+pub mod bucket;
+mod folders;
+mod mail;
+pub mod record;
+mod settings;
+pub mod state;
+pub mod view;
+
+pub use bucket::Reservation;
+pub use folders::Pop3Lock;
+pub use mail::{Copied, FlagsSet, NewMessage, Which};
+pub use settings::{Credentials, Recipient};
+pub use state::{Account, Certificate, Folder, Message, Settings, State};
+pub use view::{Entry, Told, View};
+
+use record::Record;
+
+/// Why a verb did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The mailbox's bucket is full: `552 5.2.2`, `NO [OVERQUOTA]`.
+    OverQuota,
+    /// The message is larger than any that this mailbox takes: `552 5.3.4`, `NO [TOOBIG]`.
+    TooBig,
+    /// The medium has no room: `452 4.3.1`, `NO [UNAVAILABLE]`. Not the user's fault.
+    NoSpace,
+    /// A flush failed for good; the owner must act: `452 4.3.1`, `NO [UNAVAILABLE]`.
+    ReadOnly,
+    /// A fixed maximum is reached (`NO [LIMIT]`, RFC 5530); says which.
+    Limit(&'static str),
+    /// There is one of that name already (`NO [ALREADYEXISTS]`).
+    Exists,
+    /// There is none of that name, or it has been removed (`NO [NONEXISTENT]`).
+    Missing,
+    /// It may not be done to this one; says why (`NO [CANNOT]`).
+    Cannot(&'static str),
+}
+
+impl From<AppendError> for StoreError {
+    fn from(error: AppendError) -> StoreError {
+        match error {
+            AppendError::Full => StoreError::NoSpace,
+            AppendError::ReadOnly => StoreError::ReadOnly,
+            AppendError::TooLarge => StoreError::Limit("change too large for the log"),
+        }
+    }
+}
+
+/// Why a piece of a message could not be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadError {
+    /// No such message, or no such offset in it.
+    Missing,
+    /// The medium gives other bytes than were written, or none. Nothing wrong is ever sent.
+    Damaged,
+}
+
+/// The store: the journal and the state that is folded from it.
+pub struct Store {
+    journal: Journal,
+    state: State,
+    next_body: u64,
+    /// Bytes that all buckets together may promise.
+    room: u64,
+}
+
+impl Store {
+    /// Opens the journal and replays it. `random` fills with unpredictable bytes.
+    ///
+    /// # Errors
+    /// No store there, a store of a later format, or the medium cannot be read.
+    pub fn open(
+        device: Arc<dyn crate::device::Device>,
+        random: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<(Store, Report), OpenError> {
+        let mut state = State::default();
+        let (mut journal, report) = Journal::open(device, random, &mut |found| {
+            state.replay(found.serial, found.position, found.payload);
+        })?;
+        let next_body = state.settle(&mut journal);
+        let room = bucket::room(&journal);
+        Ok((Store { journal, state, next_body, room }, report))
+    }
+
+    /// The journal, for the committer and for reading pieces.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The journal, for the committer.
+    pub fn journal_mut(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+
+    /// The state, for `check` and tests: reading it here passes the gate by.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Hands a piece of a message to the journal.
+    ///
+    /// # Errors
+    /// `NoSpace` and `ReadOnly`.
+    pub fn append_piece(&mut self, body: BodyId, piece: u16, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.journal.append_body(AccountId::SETTINGS, body, piece, bytes)?;
+        Ok(())
+    }
+
+    /// Commits everything pending here and now. serve has a thread for this; tests and the offline console have not.
+    ///
+    /// # Errors
+    /// The medium's, after the second try.
+    pub fn commit(&mut self) -> std::io::Result<()> {
+        while let Some(mut batch) = self.journal.take() {
+            let result = batch.write(&**self.journal.device());
+            let error =
+                result.as_ref().err().map(|error| std::io::Error::new(error.kind(), error.to_string()));
+            if let (crate::journal::Finish::Failed, Some(error)) = (self.journal.finish(batch, result), error)
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Records a change: one frame, one serial, applied at once.
+    fn record(&mut self, account: AccountId, records: &[Record]) -> Result<Serial, StoreError> {
+        let serial = Serial(self.state.serial.0 + 1);
+        let payload = record::encode(records);
+        let position = self.journal.append_record(account, serial, payload)?;
+        for record in records {
+            self.state.apply(record, serial, position);
+        }
+        self.state.effects(&mut self.journal);
+        Ok(serial)
+    }
+}
+
+/// The store behind its lock, shared by all sessions and the committer.
+pub struct Shared {
+    store: Mutex<Store>,
+    work: Condvar,
+}
+
+impl Shared {
+    /// Shares a store.
+    pub fn new(store: Store) -> Shared {
+        Shared { store: Mutex::new(store), work: Condvar::new() }
+    }
+
+    /// The store, past the gate: for serve, `check` and tests.
+    ///
+    /// A panic in `apply` or the journal aborts the process, so a poisoned lock is a session's panic outside of them.
+    pub fn lock(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store for one step of a session. Everything that is touched raises `needs`.
+    pub fn access<'a>(&'a self, needs: &'a mut Position) -> Access<'a> {
+        Access { store: self.lock(), needs, work: &self.work }
+    }
+
+    /// Tells the committer that something is pending.
+    pub fn announce(&self) {
+        self.work.notify_one();
+    }
+
+    /// Waits until something is pending or `stop` says so; the committer's place to sleep. Wake it with `announce`.
+    pub fn wait_for_work(&self, stop: &dyn Fn() -> bool) -> MutexGuard<'_, Store> {
+        let mut store = self.lock();
+        while store.journal.pending_bytes() == 0 && !stop() {
+            store = self.work.wait(store).unwrap_or_else(PoisonError::into_inner);
+        }
+        store
+    }
+}
+
+/// The store in the hands of one session, for one step. Its verbs are in `settings`, `folders` and `mail`.
+pub struct Access<'a> {
+    store: MutexGuard<'a, Store>,
+    needs: &'a mut Position,
+    work: &'a Condvar,
+}
+
+impl Access<'_> {
+    /// Notes that the session has seen everything up to here.
+    fn touch(&mut self, position: Position) {
+        *self.needs = (*self.needs).max(position);
+    }
+
+    /// Records a change on behalf of the session.
+    fn record(&mut self, account: AccountId, records: &[Record]) -> Result<Serial, StoreError> {
+        let serial = self.store.record(account, records)?;
+        let last = self.store.journal.last();
+        self.touch(last);
+        Ok(serial)
+    }
+
+    /// The settings: domains, addresses, aliases, certificate. What accounts hold is behind [`Access::account`].
+    pub fn settings(&mut self) -> &Settings {
+        let position = self.store.state.settings.position;
+        self.touch(position);
+        &self.store.state.settings
+    }
+
+    /// An account with all its folders.
+    pub fn account(&mut self, account: AccountId) -> Option<&Account> {
+        let position = self.store.state.accounts.get(&account)?.position;
+        self.touch(position);
+        self.store.state.accounts.get(&account)
+    }
+
+    /// A new message's identity; its pieces go to the journal by `Next::Store`.
+    pub fn new_body(&mut self) -> BodyId {
+        let body = BodyId(self.store.next_body);
+        self.store.next_body += 1;
+        body
+    }
+
+    /// How full the medium is, and whether it is read-only, for `status`.
+    pub fn capacity(&self) -> (crate::journal::Capacity, bool) {
+        (self.store.journal.capacity(), self.store.journal.read_only())
+    }
+
+    /// Bytes that buckets may promise together, and how many of them are promised.
+    pub fn buckets(&mut self) -> (u64, u64) {
+        let position = self.store.state.settings.position;
+        self.touch(position);
+        (self.store.room, self.store.state.accounts.values().map(|account| account.bucket_bytes).sum())
+    }
+}
+
+impl Drop for Access<'_> {
+    fn drop(&mut self) {
+        if self.store.journal.pending_bytes() > 0 {
+            self.work.notify_one();
+        }
+    }
+}
