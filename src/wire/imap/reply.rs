@@ -213,7 +213,12 @@ fn system_names<'a>(flags: Flags) -> impl Iterator<Item = &'a str> {
 }
 
 /// `"(" [flag-fetch *(SP flag-fetch)] ")"`: a message's flags. `keyword` names keyword n of the account.
-pub fn flag_list<'a>(out: &mut Vec<u8>, flags: Flags, recent: bool, keyword: impl Fn(usize) -> Option<&'a str>) {
+pub fn flag_list<'a>(
+    out: &mut Vec<u8>,
+    flags: Flags,
+    recent: bool,
+    keyword: impl Fn(usize) -> Option<&'a str>,
+) {
     let recent = recent.then_some("\\Recent");
     words(out, recent.into_iter().chain(system_names(flags)).chain(flags.keywords().filter_map(keyword)));
 }
@@ -381,5 +386,123 @@ impl FetchLine {
     /// Ends the response.
     pub fn end(self, out: &mut Vec<u8>) {
         out.extend_from_slice(b")\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(print: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        print(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_text_follows_every_code() {
+        let set = UidSet::from_ascending([1, 2, 3, 7].map(Uid));
+        let permanent = Code::PermanentFlags { system: Flags(31), keywords: &["$a"], new_keywords: true };
+        let codes = [
+            (Code::Word("TRYCREATE"), "TRYCREATE"),
+            (Code::Capability(&["IMAP4rev1", "IDLE"]), "CAPABILITY IMAP4rev1 IDLE"),
+            (Code::BadCharset(&["US-ASCII", "UTF-8"]), "BADCHARSET (US-ASCII UTF-8)"),
+            (permanent, "PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $a \\*)"),
+            (Code::UidNext(Uid(4392)), "UIDNEXT 4392"),
+            (Code::UidValidity(3_857_529_045), "UIDVALIDITY 3857529045"),
+            (Code::Unseen(12), "UNSEEN 12"),
+            (Code::HighestModSeq(Serial(715_194_045_007)), "HIGHESTMODSEQ 715194045007"),
+            (Code::Modified(&set), "MODIFIED 1:3,7"),
+            (Code::AppendUid { uid_validity: 38505, uid: Uid(3955) }, "APPENDUID 38505 3955"),
+            (Code::CopyUid { uid_validity: 38505, from: &set, to: &set }, "COPYUID 38505 1:3,7 1:3,7"),
+        ];
+        for (code, text) in codes {
+            let line = printed(|out| tagged(out, "a1", Condition::Ok, Some(code), "Done"));
+            assert_eq!(line, format!("a1 OK [{text}] Done\r\n"));
+            let line = printed(|out| untagged(out, Condition::No, Some(code), ""));
+            assert_eq!(line, format!("* NO [{text}] .\r\n"));
+        }
+    }
+
+    #[test]
+    fn a_text_is_one_line() {
+        assert_eq!(printed(|out| tagged(out, "a", Condition::Bad, None, "x\r\n* OK\0ü")), "a BAD x* OK\r\n");
+        assert_eq!(printed(|out| untagged(out, Condition::Bye, None, "Bye")), "* BYE Bye\r\n");
+        assert_eq!(printed(|out| continue_with(out, "idling")), "+ idling\r\n");
+        assert_eq!(printed(go_on), "+ OK\r\n");
+    }
+
+    #[test]
+    fn strings_are_quoted_where_they_can_be() {
+        let strings: [(&[u8], &str); 5] = [
+            (b"", "\"\""),
+            (b"a \"b\" \\", "\"a \\\"b\\\" \\\\\""),
+            ("ü".as_bytes(), "{2}\r\nü"),
+            (b"a\r\nb", "{4}\r\na\r\nb"),
+            (b"a\0", "{2}\r\na?"),
+        ];
+        for (bytes, text) in strings {
+            assert_eq!(printed(|out| string(out, bytes)), text);
+            assert_eq!(printed(|out| nstring(out, Some(bytes))), text);
+        }
+        assert_eq!(printed(|out| nstring(out, None)), "NIL");
+        assert!(printed(|out| string(out, &[b'x'; 1025])).starts_with("{1025}\r\n"));
+        for (bytes, text) in [("a]b", "a]b"), ("", "\"\""), ("nil", "\"nil\""), ("a b", "\"a b\"")] {
+            assert_eq!(printed(|out| astring(out, bytes.as_bytes())), text);
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_folders() {
+        assert_eq!(printed(|out| list(out, "LIST", &[], "INBOX", false)), "* LIST () \"/\" INBOX\r\n");
+        let line = printed(|out| list(out, "LSUB", &["\\Noselect", "\\HasChildren"], "R&D/Entwürfe", true));
+        let wanted = "* LSUB (\\Noselect \\HasChildren) \"/\" \"R&-D/Entw&APw-rfe\" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n";
+        assert_eq!(line, wanted);
+        assert_eq!(printed(list_delimiter), "* LIST (\\Noselect) \"/\" \"\"\r\n");
+        let items = [(StatusItem::Messages, 231), (StatusItem::UidNext, 44_292)];
+        assert_eq!(
+            printed(|out| status(out, "a b", &items)),
+            "* STATUS \"a b\" (MESSAGES 231 UIDNEXT 44292)\r\n"
+        );
+        assert_eq!(printed(namespace), "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+        assert_eq!(printed(|out| flags(out, Flags::SEEN, &["$a", "b"])), "* FLAGS (\\Seen $a b)\r\n");
+        assert_eq!(printed(|out| numbered(out, 18, "EXISTS")), "* 18 EXISTS\r\n");
+    }
+
+    #[test]
+    fn other_lines() {
+        assert_eq!(printed(|out| names(out, "CAPABILITY", &["IMAP4rev1"])), "* CAPABILITY IMAP4rev1\r\n");
+        assert_eq!(printed(|out| names(out, "ENABLED", &[])), "* ENABLED\r\n");
+        assert_eq!(
+            printed(|out| id(out, &[("name", "x"), ("a", "b\"")])),
+            "* ID (\"name\" \"x\" \"a\" \"b\\\"\")\r\n"
+        );
+        let found = printed(|out| {
+            search_begin(out);
+            search_number(out, 2);
+            search_number(out, 84);
+            search_end(out, Some(Serial(917)));
+        });
+        assert_eq!(found, "* SEARCH 2 84 (MODSEQ 917)\r\n");
+    }
+
+    #[test]
+    fn a_fetch_response_is_put_together() {
+        let line = printed(|out| {
+            let mut line = FetchLine::begin(out, 12);
+            line.uid(out, Uid(7));
+            line.flags(out, Flags::SEEN.with(Flags::keyword(1)), true, |n| ["a", "$b"].get(n).copied());
+            line.mod_sequence(out, Serial(5));
+            line.internal_date(out, Time(0));
+            line.size(out, 4286);
+            line.named(out, &crate::wire::imap::Item::Rfc822);
+            literal_header(out, 2);
+            out.extend_from_slice(b"xy");
+            line.end(out);
+        });
+        let wanted = "* 12 FETCH (UID 7 FLAGS (\\Recent \\Seen $b) MODSEQ (5) INTERNALDATE \" 1-Jan-1970 00:00:00 +0000\" \
+                      RFC822.SIZE 4286 RFC822 {2}\r\nxy)\r\n";
+        assert_eq!(line, wanted);
+        assert_eq!(printed(|out| FetchLine::begin(out, 1).end(out)), "* 1 FETCH ()\r\n");
     }
 }
