@@ -18,6 +18,7 @@ pub mod command;
 pub mod cursor;
 pub mod date;
 pub mod fetch;
+pub mod fetch_line;
 pub mod flags;
 pub mod gather;
 pub mod line;
