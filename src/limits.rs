@@ -16,6 +16,12 @@ pub const PIECE_BYTES: usize = 64 * 1024;
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of frames that may wait for the disk before pieces are held back.
 pub const PENDING_BYTES: usize = 1024 * 1024;
+/// Segments that only records may take: a full store can still record an expunge.
+pub const SEGMENTS_RESERVED_FOR_RECORDS: usize = 1;
+/// Segments kept for writing a batch again after a failed flush.
+pub const SEGMENTS_RESERVED_FOR_RETRY: usize = 1;
+/// Losses that a report names; further ones are counted.
+pub const LOSSES_REPORTED_MAX: usize = 1000;
 
 // ---- store ----
 
@@ -70,8 +76,8 @@ pub const IMAP_FETCH_ITEMS_MAX: usize = 256;
 pub const IMAP_SECTION_DEPTH_MAX: usize = MIME_DEPTH_MAX + 1;
 /// Field names of one HEADER.FIELDS.
 pub const IMAP_HEADER_NAMES_MAX: usize = 256;
-/// Patterns of one LIST.
-pub const IMAP_PATTERNS_MAX: usize = 100;
+/// Patterns of one LIST: each is held against every folder.
+pub const IMAP_PATTERNS_MAX: usize = 32;
 /// Fields of one ID (RFC 2971 §3.3).
 pub const IMAP_ID_FIELDS_MAX: usize = 30;
 /// Capabilities that one ENABLE names.
@@ -80,6 +86,8 @@ pub const IMAP_ENABLE_MAX: usize = 64;
 pub const MIME_DEPTH_MAX: usize = 50;
 /// MIME parts of one message that are looked into; the rest belongs to the last one.
 pub const MIME_PARTS_MAX: usize = 1000;
+/// A multipart's boundary, bytes. RFC 2046 §5.1.1 allows 70; a line has 998 (RFC 5322 §2.1.1).
+pub const BOUNDARY_BYTES_MAX: usize = 998;
 /// Bytes of one header field that are understood; the rest of it is stored but not looked into.
 pub const HEADER_FIELD_BYTES_MAX: usize = 32 * 1024;
 /// A message's structure as stored, bytes: must fit a frame.
