@@ -68,3 +68,5 @@ fn what_was_committed_is_there_again() {
     assert_eq!(buf, vec![2; 50]);
     assert!(!verify(device.as_ref()).unwrap().is_damaged());
 }
+
+mod crash;
