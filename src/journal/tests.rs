@@ -264,6 +264,17 @@ fn a_small_commit_is_one_write_of_whole_blocks_and_one_flush() {
     commit(&mut journal);
     let after = (device.writes(), device.flushes(), device.bytes_written());
     assert_eq!(after, (before.0 + 1, before.1 + 1, before.2 + 4096));
+    // On a block of its own: what was acknowledged is not written again.
+    let extent = journal.find(BodyId(1), 0).unwrap();
+    assert_eq!(extent.slot.offset(), 16384 + 8192 + 4096);
+    let mut buf = vec![9];
+    assert!(extent.read_cached(device.as_ref(), &mut buf).unwrap());
+    assert_eq!((buf.len(), extent.payload_bytes()), (3500, 3500));
+    assert!(matches!(
+        Extent { piece: 1, ..extent.clone() }.read(device.as_ref(), &mut buf),
+        Err(ReadError::Damaged)
+    ));
+    assert!(buf.is_empty());
     let (offset, length) = journal.prepare_ahead().unwrap();
     assert_eq!((offset, length), (2 * 16384, 16384));
     assert_eq!(journal.prepare_ahead(), None);
