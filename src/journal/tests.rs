@@ -279,3 +279,29 @@ fn a_small_commit_is_one_write_of_whole_blocks_and_one_flush() {
     assert_eq!((offset, length), (2 * 16384, 16384));
     assert_eq!(journal.prepare_ahead(), None);
 }
+
+#[test]
+fn a_store_in_a_file_is_there_after_closing_it() {
+    let path = std::env::temp_dir().join(format!("postfach-journal-{}", std::process::id()));
+    let _old = std::fs::remove_file(&path);
+    let mut random = Random(4);
+    let file = crate::device::File::create(&path, 3 << 20, false).unwrap();
+    format(&file, &Format::default(), &mut |buf| random.fill(buf)).unwrap();
+    let mut journal = open(Arc::new(file), 1).journal;
+    let (offset, length) = journal.prepare_ahead().unwrap();
+    journal.device().prepare(offset, length).unwrap();
+    for serial in 1..=200 {
+        journal.append_body(ANNA, BodyId(serial), 0, vec![serial as u8; 3000]).unwrap();
+        journal.append_record(ANNA, Serial(serial), vec![serial as u8; 80]).unwrap();
+        assert!(matches!(commit(&mut journal), Finish::Durable { .. }));
+    }
+    drop(journal);
+    let device: Arc<dyn Device> = Arc::new(crate::device::File::open(&path).unwrap());
+    let opened = open(device.clone(), 2);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(opened.records.len(), 200);
+    assert_eq!(opened.report.to_string(), "opening 2: 4 segments, 400 frames");
+    let mut buf = Vec::new();
+    opened.journal.find(BodyId(200), 0).unwrap().read(device.as_ref(), &mut buf).unwrap();
+    assert_eq!(buf, [200; 3000]);
+}
