@@ -305,3 +305,50 @@ fn a_store_in_a_file_is_there_after_closing_it() {
     opened.journal.find(BodyId(200), 0).unwrap().read(device.as_ref(), &mut buf).unwrap();
     assert_eq!(buf, [200; 3000]);
 }
+
+/// The program ends without a power cut, so the cache still shows what never reached the medium, or has not reached it yet.
+#[test]
+fn what_an_opening_has_shown_survives_a_power_cut_right_after_it() {
+    for failing in [false, true] {
+        let device = Arc::new(store(8, 1));
+        let mut journal = open(device.clone(), 1).journal;
+        journal.append_record(ANNA, Serial(1), b"one".to_vec()).unwrap();
+        commit(&mut journal);
+        journal.append_record(ANNA, Serial(2), b"two".to_vec()).unwrap();
+        let mut batch = journal.take().unwrap();
+        device.fail_at(Operation::Flush, device.flushes(), false);
+        if failing {
+            assert!(batch.write(device.as_ref()).is_err());
+        } else {
+            // Killed between the write and the flush.
+            struct Unflushed<'a>(&'a Memory);
+            impl Device for Unflushed<'_> {
+                fn size(&self) -> u64 {
+                    self.0.size()
+                }
+                fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+                    self.0.read_at(offset, buf)
+                }
+                fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+                    self.0.write_at(offset, buf)
+                }
+                fn flush(&self) -> io::Result<()> {
+                    Err(io::Error::other("killed"))
+                }
+                fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+                    Ok(())
+                }
+                fn prepare(&self, _: u64, _: u64) -> io::Result<()> {
+                    Ok(())
+                }
+                fn forget_cache(&self, _: u64, _: u64) {}
+            }
+            device.heal();
+            assert!(batch.write(&Unflushed(&device)).is_err());
+        }
+        drop(journal);
+        let shown = open(device.clone(), 2).records;
+        assert_eq!(shown.len(), if failing { 1 } else { 2 });
+        assert_eq!(open(Arc::new(device.survive(Outcome::Lost, 0)), 3).records, shown);
+    }
+}
