@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
             let (local, host) = split(&spec);
             self.listed.push(Mailbox { name, route, local: Some(local), host: Some(host) });
         }
-        self.to_separator();
+        self.skip_to_separator();
     }
 
     /// `obs-route = "@" domain *("," "@" domain) ":"`
@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
     }
 
     /// After an address in brackets: comments and junk, up to a separator or the beginning of another address.
-    fn to_separator(&mut self) {
+    fn skip_to_separator(&mut self) {
         let mut ignored = Words::default();
         while let Some(byte) = self.rest.first() {
             match byte {
