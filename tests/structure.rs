@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used)] // All of this is a test, also what is not marked as one.
 
+#[path = "structure/grammar.rs"]
+mod grammar;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -220,7 +223,7 @@ fn same_texts(ours: &[String], theirs: &[String]) -> bool {
 
 /// What Python's email package finds.
 fn python(message: &[u8]) -> Vec<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/structure.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/structure/parts.py");
     let mut child = Command::new("python3")
         .arg(script)
         .stdin(Stdio::piped())
@@ -246,7 +249,7 @@ fn agrees(name: &str, message: &[u8]) -> bool {
     let agrees = same_texts(&first(&texts), &first(&their_texts))
         && (same_parts || our_bodies(&structure, message) == python(message));
     if !agrees && !DIFFERENCES.iter().any(|(known, _)| *known == name) {
-        println!("{name}\n  {texts:#?}\n  {their_texts:#?}\n  {parts:#?}\n  {their_parts:#?}");
+        eprintln!("{name}\n  {texts:#?}\n  {their_texts:#?}\n  {parts:#?}\n  {their_parts:#?}");
     }
     agrees
 }
@@ -333,38 +336,14 @@ fn check_laws(message: &[u8], what: &str) {
             assert!(envelope.to.len() <= ENVELOPE_ADDRESSES_MAX);
         }
     }
-    let mut out = Vec::new();
-    bodystructure(&structure, true, &mut out);
-    bodystructure(&structure, false, &mut out);
-    envelope(structure.envelope().unwrap(), &mut out);
-    assert!(out.iter().all(|byte| *byte < 0x80 && *byte != 0), "{what}: not 7-bit");
-    assert_balanced(&out, what);
-}
-
-/// Parentheses outside strings match: what a client's parser sees first.
-fn assert_balanced(out: &[u8], what: &str) {
-    let (mut depth, mut at) = (0_i32, 0);
-    while let Some(byte) = out.get(at) {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth -= 1,
-            b'"' => {
-                at += 1;
-                while out[at] != b'"' {
-                    at += if out[at] == b'\\' { 2 } else { 1 };
-                }
-            }
-            b'{' => {
-                let end = at + out[at..].iter().position(|byte| *byte == b'}').unwrap();
-                let length: usize = std::str::from_utf8(&out[at + 1..end]).unwrap().parse().unwrap();
-                at = end + 2 + length;
-            }
-            _ => {}
-        }
-        at += 1;
-        assert!(depth >= 0, "{what}");
+    for extended in [false, true] {
+        let mut out = Vec::new();
+        bodystructure(&structure, extended, &mut out);
+        grammar::body(&out, extended).unwrap_or_else(|wrong| panic!("{what}: {wrong}"));
     }
-    assert_eq!(depth, 0, "{what}");
+    let mut out = Vec::new();
+    envelope(structure.envelope().unwrap(), &mut out);
+    grammar::envelope(&out).unwrap_or_else(|wrong| panic!("{what}: {wrong}"));
 }
 
 #[test]
@@ -411,6 +390,31 @@ fn laws_hold_for_mutated_messages() {
             assert!(scan(&mutated, 1 + numbers.below(50)) == scan(&mutated, usize::MAX), "{what}: chunks");
         }
     }
+}
+
+#[test]
+fn the_grammar_refuses_what_is_wrong() {
+    let text = r#"("text" "plain" NIL NIL NIL "7bit" 1 1)"#;
+    assert_eq!(grammar::body(text.as_bytes(), false), Ok(()));
+    assert_eq!(grammar::body(format!(r#"({text}{text} "mixed")"#).as_bytes(), false), Ok(()));
+    for wrong in [
+        r#"("text" "plain" NIL NIL NIL NIL 1 1)"#,
+        r#"("text" "plain" NIL NIL NIL "7bit" 1)"#,
+        r#"("text" "plain" () NIL NIL "7bit" 1 1)"#,
+        r#"("text" "plain" NIL NIL  "7bit" 1 1)"#,
+        r#"("image" "png" NIL NIL NIL "7bit" 1 1)"#,
+        r#"("multipart" "mixed" NIL NIL NIL "7bit" 1)"#,
+        r#"("message" "rfc822" NIL NIL NIL "7bit" 1)"#,
+        r#"("text" "pläin" NIL NIL NIL "7bit" 1 1)"#,
+        r#"( "mixed")"#,
+        r#"("text" "plain" NIL NIL NIL "7bit" 1 1) "#,
+    ] {
+        assert!(grammar::body(wrong.as_bytes(), false).is_err(), "{wrong}");
+    }
+    assert!(grammar::body(text.as_bytes(), true).is_err());
+    assert!(grammar::envelope(b"(NIL NIL () NIL NIL NIL NIL NIL NIL NIL)").is_err());
+    assert!(grammar::envelope(br#"(NIL NIL ((NIL NIL "g" NIL)) NIL NIL NIL NIL NIL NIL NIL)"#).is_err());
+    assert_eq!(grammar::envelope(b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"), Ok(()));
 }
 
 #[test]

@@ -448,7 +448,7 @@ impl Scanner {
         }
         let mut listed = list::parse(value, ENVELOPE_ADDRESSES_MAX);
         let affordable = listed.iter().take_while(|mailbox| self.spend(cost(mailbox), DETAILS_BYTES)).count();
-        listed.truncate(affordable);
+        list::cut(&mut listed, affordable);
         let Some(envelope) = self.envelope() else { return };
         let (slot, adds) = match field {
             Field::From => (&mut envelope.from, false),
@@ -461,7 +461,7 @@ impl Scanner {
         // Recipient fields that stand twice are all told, as every reader shows them.
         if adds || slot.is_empty() {
             slot.append(&mut listed);
-            slot.truncate(ENVELOPE_ADDRESSES_MAX);
+            list::cut(slot, ENVELOPE_ADDRESSES_MAX);
         }
     }
 }
