@@ -13,7 +13,9 @@ use std::process::{Command, Stdio};
 
 use mail_parser::{Address, HeaderName, Message, MessageParser, MimeHeaders, PartType};
 use postfach::limits::{ENVELOPE_ADDRESSES_MAX, MIME_PARTS_MAX, STRUCTURE_BYTES_MAX};
-use postfach::wire::header::decode_words;
+use postfach::wire::address::parse_path;
+use postfach::wire::date::parse_rfc5322;
+use postfach::wire::header::{FieldFilter, decode_words, fields};
 use postfach::wire::mime::{Envelope, Kind, Mailbox, Part, Scanner, Structure};
 use postfach::wire::structure::{bodystructure, envelope};
 
@@ -346,10 +348,39 @@ fn check_laws(message: &[u8], what: &str) {
     grammar::envelope(&out).unwrap_or_else(|wrong| panic!("{what}: {wrong}"));
 }
 
+/// All fields and no fields together are the header; what is in them can be anything.
+fn check_header_laws(message: &[u8], what: &str) {
+    let structure = scan(message, usize::MAX);
+    let header = &message[..structure.root().body_start as usize];
+    let mut all = Vec::new();
+    let mut filter = FieldFilter::new(Vec::new(), true);
+    message.chunks(7).for_each(|piece| filter.push(piece, &mut all));
+    filter.finish(&mut all);
+    let lines = header.strip_suffix(b"\n").map_or(header, |lines| lines.strip_suffix(b"\r").unwrap_or(lines));
+    let ends_with_blank_line = lines.is_empty() || lines.ends_with(b"\n");
+    let expected = if ends_with_blank_line && header.ends_with(b"\n") { lines } else { header };
+    let kept = all.strip_suffix(b"\r\n").unwrap();
+    assert!(
+        kept == expected || kept.strip_suffix(b"\r\n") == Some(expected),
+        "{what}: the filter lost something"
+    );
+    for (name, value) in fields(header) {
+        assert!(!name.is_empty(), "{what}");
+        let _ = (decode_words(value), parse_rfc5322(value));
+        for utf8 in [false, true] {
+            if let Ok((path, _)) = parse_path(value.trim_ascii(), utf8) {
+                let printed = path.to_string();
+                assert_eq!(parse_path(printed.as_bytes(), utf8), Ok((path, &b""[..])), "{what}: {printed}");
+            }
+        }
+    }
+}
+
 #[test]
 fn laws_hold_for_every_message() {
     for (name, message) in messages() {
         check_laws(&message, &name);
+        check_header_laws(&message, &name);
     }
 }
 
@@ -387,6 +418,7 @@ fn laws_hold_for_mutated_messages() {
             }
             let what = format!("{name}, mutation {round}");
             check_laws(&mutated, &what);
+            check_header_laws(&mutated, &what);
             assert!(scan(&mutated, 1 + numbers.below(50)) == scan(&mutated, usize::MAX), "{what}: chunks");
         }
     }
