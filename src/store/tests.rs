@@ -141,7 +141,9 @@ fn addresses_are_found_in_any_case_and_postmaster_always() {
     assert_eq!(who("postmaster", None), Recipient::Account(anna));
     assert_eq!(who("carl", Some("example.test")), Recipient::Unknown);
     assert_eq!(who("anna", Some("example.org")), Recipient::Elsewhere);
-    assert!(office.access().owns(anna, "INFO@example.test") && !office.access().owns(anna, "x@example.test"));
+    for (address, owned) in [("INFO@example.test", true), ("x@example.test", false)] {
+        assert_eq!(office.access().owns(anna, address), owned);
+    }
     office.access().mailbox_remove("anna@example.test").expect("removes");
     assert_eq!(office.access().recipient("info", Some("example.test")), Recipient::Unknown);
 }
@@ -171,7 +173,7 @@ fn a_view_keeps_its_numbers_until_it_is_told() {
     let (told, whole) = office.access().sync(&mut one, true).expect("is there");
     assert!(whole);
     let gone = |seq, uid| Told::Expunged { seq, uid: Uid(uid) };
-    assert_eq!(told, [gone(2, 2), gone(3, 4), Told::Exists { count: 4, recent: 1 }]);
+    assert_eq!(told, [gone(2, 2), gone(3, 4), Told::Exists { count: 4, recent: 4 }]);
     // The other one may not be told expunges yet: its numbers stay, the new message comes behind them.
     let (told, _) = office.access().sync(&mut two, false).expect("is there");
     assert_eq!(told, [Told::Exists { count: 6, recent: 0 }]);
@@ -339,6 +341,7 @@ fn a_session_needs_what_it_has_touched_and_nothing_else() {
     store.account(ben).expect("is there");
     store.recipient("anna", Some("example.test"));
     drop(store);
-    let (durable, last) = (office.shared.lock().journal().durable(), office.shared.lock().journal().last());
+    let store = office.shared.lock();
+    let (durable, last) = (store.journal().durable(), store.journal().last());
     assert!(stranger <= durable && office.needs == last && last > durable);
 }
