@@ -281,7 +281,10 @@ fn observe(world: &World) -> Model {
 fn agrees(found: &Model, told: &Model) -> bool {
     found.folders == told.folders
         && found.passwords == told.passwords
-        && told.uid_next.iter().all(|(folder, next)| found.uid_next.get(folder).is_some_and(|now| now >= next))
+        && told
+            .uid_next
+            .iter()
+            .all(|(folder, next)| found.uid_next.get(folder).is_some_and(|now| now >= next))
 }
 
 /// Runs deeds until the power is gone. Returns what was told, and what would be true if the unanswered deed had happened.
@@ -363,7 +366,8 @@ fn cut_twice(device: &Memory, before: &Model, at: u64, outcome: Outcome, seed: u
     let first = world.device.survive(outcome, seed);
     drop(world);
     let world = World::open(first.survive(Outcome::Lost, 0), seed + 1);
-    let told = possible(&world, &told, tried.as_ref(), &format!("first cut at {at}, {outcome:?}, seed {seed}"));
+    let told =
+        possible(&world, &told, tried.as_ref(), &format!("first cut at {at}, {outcome:?}, seed {seed}"));
     drop(world);
     let mut states = 1;
     for (second, again) in [(seed % 3, Outcome::Torn), (3 + seed % 7, Outcome::Subset), (9, Outcome::Kept)] {

@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("limits", &[], &["std::fs", "std::net", "log::"]),
     ("types", &[], &["std::fs", "std::net", "log::"]),
-    ("wire", &["limits", "types"], &["std::fs", "std::net::Tcp", "std::thread", "log::", "SystemTime", "Instant", "smol"]),
+    (
+        "wire",
+        &["limits", "types"],
+        &["std::fs", "std::net::Tcp", "std::thread", "log::", "SystemTime", "Instant", "smol"],
+    ),
     ("device", &["limits", "types"], &["std::net", "smol"]),
     ("journal", &["device", "limits", "types"], &["std::fs", "std::net", "smol", "SystemTime"]),
     ("store", &["journal", "device", "limits", "types"], &["std::fs", "std::net", "smol", "SystemTime"]),
@@ -128,7 +132,8 @@ fn files_open_with_what_they_are_and_stay_small() {
 #[test]
 fn unsafe_has_one_file() {
     for (name, text) in sources() {
-        let used = code(&text).any(|(_, line)| line.contains("unsafe ") || line.contains("allow(unsafe_code)"));
+        let used =
+            code(&text).any(|(_, line)| line.contains("unsafe ") || line.contains("allow(unsafe_code)"));
         assert!(!used || name == "src/serve/heap.rs" || name == "src/serve/mod.rs", "{name} is unsafe");
     }
 }

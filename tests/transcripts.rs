@@ -167,7 +167,8 @@ impl Script {
             }
             "S:" => {
                 let said = &mut world.connection(name).said;
-                let line = first_line(said).ok_or_else(|| format!("nothing more was said but {:?}", show(said)))?;
+                let line =
+                    first_line(said).ok_or_else(|| format!("nothing more was said but {:?}", show(said)))?;
                 if !matches(rest, &line) {
                     return Err(format!("said: {}", show(said)));
                 }
@@ -250,7 +251,8 @@ impl Script {
         };
         let world = self.world();
         world.connect("(append)", "imaps");
-        let head = format!("a LOGIN {address} {password}\r\nb APPEND {folder} {flags} {{{}+}}\r\n", message.len());
+        let head =
+            format!("a LOGIN {address} {password}\r\nb APPEND {folder} {flags} {{{}+}}\r\n", message.len());
         world.send("(append)", head.replace("  ", " ").as_bytes());
         world.send("(append)", message);
         world.send("(append)", b"\r\n");
@@ -264,7 +266,8 @@ impl Script {
             "imaps" => (format!("(login) LOGIN {address} {password}\r\n"), "(login) OK"),
             "pop3s" => (format!("USER {address}\r\nPASS {password}\r\n"), "+OK"),
             "submissions" => {
-                let plain = postfach::wire::line::base64_encode(format!("\0{address}\0{password}").as_bytes());
+                let plain =
+                    postfach::wire::line::base64_encode(format!("\0{address}\0{password}").as_bytes());
                 (format!("EHLO client.example.test\r\nAUTH PLAIN {plain}\r\n"), "235")
             }
             other => return Err(format!("{other} has no login")),

@@ -154,6 +154,11 @@ impl Breaks {
         }
     }
 
+    /// The first fault so far.
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
     /// The first fault of a message that ends here.
     pub fn finish(&self) -> Option<Fault> {
         self.fault.or(self.cr.then_some(Fault::BareCr))

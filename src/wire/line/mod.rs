@@ -79,7 +79,8 @@ pub fn word(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// A request line of HTTP: some page makes a browser talk to a mail server (the ALPACA and cross-protocol attacks). Such a peer is not answered further.
+/// A request line of HTTP: some page makes a browser talk to a mail server (ALPACA and other cross-protocol attacks).
+/// Such a peer is not talked to.
 pub fn is_http(text: &[u8]) -> bool {
     const VERBS: [&str; 8] = ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT", "PATCH"];
     let (verb, rest) = word(text);
@@ -98,6 +99,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// `Malformed`: a foreign letter, or bits left over.
 pub fn base64_decode(text: &[u8]) -> Result<Vec<u8>, Malformed> {
     BASE64.decode(text).map_err(|_| Malformed)
+}
+
+/// Bytes as base64 text, padded.
+pub fn base64_encode(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
 }
 
 /// Decodes the response of a SASL exchange that stands in a command: `=` alone is the empty one (RFC 4954 §4, RFC 5034 §4).
