@@ -79,30 +79,12 @@ enum Done {
 
 impl Session for Pop3 {
     fn step(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next {
-        match (input, std::mem::take(&mut self.doing)) {
-            (Input::Start, _) => {
-                // No timestamp: that would offer APOP (RFC 1939 §7).
-                let _ = write!(io.out, "+OK {} POP3 ready\r\n", cx.host);
-                self.commands(io, cx)
-            }
-            (Input::Timeout, Doing::Refusing { last }) => {
-                self.say(io, Text::LoginWrong);
-                if last { Next::Close } else { self.commands(io, cx) }
-            }
-            // RFC 1939 §3: the autologout removes nothing and says nothing.
-            (Input::Timeout | Input::Eof, _) => Next::Close,
-            (Input::Secret(answer), _) => self.checked(&answer, io, cx),
-            (Input::Loaded(loaded), Doing::Retrieving(retrieving)) => self.loaded(retrieving, loaded, io, cx),
-            (Input::Sent, Doing::Retrieving(retrieving)) => self.retrieve(retrieving, io, cx),
-            (Input::Sent, Doing::Listing { next, uidl }) => match self.list(next, uidl, io, cx) {
-                Done::Next => self.commands(io, cx),
-                Done::Go(next) => next,
-            },
-            (_, doing) => {
-                self.doing = doing;
-                self.commands(io, cx)
-            }
+        let next = self.advance(input, io, cx);
+        if let Next::Close = next {
+            // The lock ends here, however long the last bytes take to leave.
+            self.maildrop = None;
         }
+        next
     }
 
     fn farewell(&mut self, why: Farewell, out: &mut Vec<u8>) {
@@ -128,6 +110,33 @@ impl Pop3 {
     /// A connection that has just been made.
     pub fn new() -> Pop3 {
         Pop3::default()
+    }
+
+    fn advance(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next {
+        match (input, std::mem::take(&mut self.doing)) {
+            (Input::Start, _) => {
+                // No timestamp: that would offer APOP (RFC 1939 §7).
+                let _ = write!(io.out, "+OK {} POP3 ready\r\n", cx.host);
+                self.commands(io, cx)
+            }
+            (Input::Timeout, Doing::Refusing { last }) => {
+                self.say(io, Text::LoginWrong);
+                if last { Next::Close } else { self.commands(io, cx) }
+            }
+            // RFC 1939 §3: the autologout removes nothing and says nothing.
+            (Input::Timeout | Input::Eof, _) => Next::Close,
+            (Input::Secret(answer), _) => self.checked(&answer, io, cx),
+            (Input::Loaded(loaded), Doing::Retrieving(retrieving)) => self.loaded(retrieving, loaded, io, cx),
+            (Input::Sent, Doing::Retrieving(retrieving)) => self.retrieve(retrieving, io, cx),
+            (Input::Sent, Doing::Listing { next, uidl }) => match self.list(next, uidl, io, cx) {
+                Done::Next => self.commands(io, cx),
+                Done::Go(next) => next,
+            },
+            (_, doing) => {
+                self.doing = doing;
+                self.commands(io, cx)
+            }
+        }
     }
 
     fn say(&self, io: &mut Io, text: Text) {
