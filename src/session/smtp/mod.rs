@@ -123,10 +123,15 @@ impl Session for Smtp {
             }
             _ => Done::Said,
         };
-        match self.settle(done, &mut io.out) {
+        let next = match self.settle(done, &mut io.out) {
             Some(next) => next,
             None => self.run(io, cx),
+        };
+        if let Next::Close = next {
+            // The places in buckets are free again, however long the last bytes take to leave.
+            self.transaction = None;
         }
+        next
     }
 
     fn farewell(&mut self, why: Farewell, out: &mut Vec<u8>) {
