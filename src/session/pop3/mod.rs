@@ -2,6 +2,7 @@
 //!
 //! - [`Pop3`]: the states of a connection and which command is allowed in which.
 //! - [`maildrop`]: the open mailbox: view, lock, marks.
+//! - [`retr`]: RETR and TOP.
 //! - [`text`]: everything it says, in English and German.
 //!
 //! Refused: passwords without TLS (`-ERR [SYS/PERM]`: it is not the password that is wrong, so clients need not forget it), and APOP,
@@ -16,18 +17,17 @@
 use std::io::Write;
 
 use super::login::{Login, Refused, sasl_plain};
-use super::stream::Sending;
 use super::{Context, Farewell, Input, Io, Next, SecretAnswer, Session, Upgrade};
 use crate::limits::{OUT_BYTES, PEER_ERRORS_MAX, POP3_IDLE_SECONDS, POP3_LINE_BYTES_MAX};
-use crate::store::LoadError;
-use crate::wire::line::dots::Stuffing;
 use crate::wire::line::{self, Ending, Line};
 use crate::wire::pop3::{Command, Top, Wrong, parse};
 
 pub mod maildrop;
+mod retr;
 pub mod text;
 
 use maildrop::Maildrop;
+use retr::Retrieving;
 use text::{Language, Text, say};
 
 /// A POP3 connection.
@@ -59,16 +59,6 @@ enum Doing {
     Listing { next: u32, uidl: bool },
     /// RETR or TOP.
     Retrieving(Box<Retrieving>),
-}
-
-#[derive(Debug)]
-struct Retrieving {
-    number: u32,
-    octets: u64,
-    sending: Sending,
-    stuffing: Stuffing,
-    top: Option<Top>,
-    started: bool,
 }
 
 /// What a command leads to.
@@ -420,97 +410,6 @@ impl Pop3 {
         }
         out.extend_from_slice(b".\r\n");
         Done::Next
-    }
-
-    /// RETR and TOP.
-    fn start(
-        &mut self,
-        maildrop: &Maildrop,
-        number: u32,
-        top: Option<Top>,
-        out: &mut Vec<u8>,
-        cx: &mut Context<'_>,
-    ) -> Done {
-        let entry = match maildrop.message(number, cx) {
-            Ok(entry) if entry.expunged => return self.no(Text::Expunged, number, out),
-            Ok(entry) => entry,
-            Err(text) => return self.no(text, number, out),
-        };
-        let octets = u64::from(entry.message.size);
-        let sending = Sending::new(entry.message.body, 0..octets);
-        let mut retrieving =
-            Box::new(Retrieving { number, octets, sending, stuffing: Stuffing::new(), top, started: false });
-        match retrieving.sending.load() {
-            Some(load) => {
-                self.doing = Doing::Retrieving(retrieving);
-                Done::Go(load)
-            }
-            None => {
-                self.head(&mut retrieving, out);
-                retrieving.stuffing.end(out);
-                Done::Next
-            }
-        }
-    }
-
-    /// Says +OK to RETR and TOP, when the first piece is there.
-    fn head(&self, retrieving: &mut Retrieving, out: &mut Vec<u8>) {
-        if !retrieving.started {
-            retrieving.started = true;
-            match retrieving.top {
-                Some(_) => say(out, self.language, Text::Top, &[]),
-                None => say(out, self.language, Text::Octets, &[retrieving.octets]),
-            }
-        }
-    }
-
-    fn loaded(
-        &mut self,
-        mut retrieving: Box<Retrieving>,
-        loaded: Result<&[u8], LoadError>,
-        io: &mut Io,
-        cx: &mut Context<'_>,
-    ) -> Next {
-        let bytes = match loaded {
-            Ok(bytes) => bytes,
-            // The message is cut off: without its lone dot the client knows.
-            Err(_) if retrieving.started => return Next::Close,
-            Err(_) => {
-                say(&mut io.out, self.language, Text::Unreadable, &[retrieving.number.into()]);
-                return self.commands(io, cx);
-            }
-        };
-        self.head(&mut retrieving, &mut io.out);
-        let mut bytes = retrieving.sending.take(bytes);
-        let mut ended = false;
-        if let Some(top) = &mut retrieving.top {
-            let taken;
-            (taken, ended) = top.take(bytes);
-            bytes = bytes.get(..taken).unwrap_or_default();
-        }
-        retrieving.stuffing.push(bytes, &mut io.out);
-        if ended || retrieving.sending.load().is_none() {
-            retrieving.stuffing.end(&mut io.out);
-            return self.commands(io, cx);
-        }
-        if io.out.len() >= OUT_BYTES {
-            self.doing = Doing::Retrieving(retrieving);
-            return Next::Send;
-        }
-        self.retrieve(retrieving, io, cx)
-    }
-
-    fn retrieve(&mut self, retrieving: Box<Retrieving>, io: &mut Io, cx: &mut Context<'_>) -> Next {
-        match retrieving.sending.load() {
-            Some(load) => {
-                self.doing = Doing::Retrieving(retrieving);
-                load
-            }
-            None => {
-                retrieving.stuffing.end(&mut io.out);
-                self.commands(io, cx)
-            }
-        }
     }
 
     /// QUIT: the UPDATE state after login (RFC 1939 §6). The gate holds the answer back until the removal is durable.

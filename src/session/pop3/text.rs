@@ -31,125 +31,80 @@ impl Language {
     }
 }
 
-/// What there is to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // The texts themselves stand below.
-pub enum Text {
-    Capabilities,
-    BeginTls,
-    TlsAlready,
-    TlsFirst,
-    NotNow,
-    Utf8On,
-    Languages,
-    LanguageChosen,
-    LanguageUnknown,
-    ApopNot,
-    Mechanisms,
-    MechanismUnknown,
-    NotBase64,
-    Cancelled,
-    SendPass,
-    UserFirst,
-    BadAddress,
-    LoginWrong,
-    LoginBusy,
-    InUse,
-    MailboxGone,
-    SessionOver,
-    Maildrop,
-    MessageList,
-    UidList,
-    Top,
-    Octets,
-    NoSuchMessage,
-    Deleted,
-    DeletedAlready,
-    Expunged,
-    Unreadable,
-    Nothing,
-    Bye,
-    ByeEmpty,
-    ByeMessages,
-    NotRemoved,
-    UnknownCommand,
-    Arguments,
-    LineTooLong,
-    TooManyErrors,
-    Shutdown,
-    NotStored,
-    Defect,
-    TooManyConnections,
+macro_rules! texts {
+    ($($name:ident: $status:expr, $english:literal, $german:literal;)*) => {
+        /// What there is to say.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Text {
+            $(#[doc = $english] $name,)*
+        }
+
+        impl Text {
+            /// Everything.
+            #[cfg(test)]
+            const ALL: &[Text] = &[$(Text::$name),*];
+
+            /// Status with response code, English, German. `#` is the place of a number.
+            const fn parts(self) -> [&'static str; 3] {
+                match self {
+                    $(Text::$name => [$status, $english, $german],)*
+                }
+            }
+        }
+    };
 }
 
-impl Text {
-    /// Status with response code, English, German. `#` is the place of a number.
-    const fn parts(self) -> [&'static str; 3] {
-        const OK: &str = "+OK";
-        const ERR: &str = "-ERR";
-        const TEMP: &str = "-ERR [SYS/TEMP]";
-        match self {
-            Text::Capabilities => [OK, "capabilities follow", "Fähigkeiten folgen"],
-            Text::BeginTls => [OK, "begin TLS", "TLS beginnen"],
-            Text::TlsAlready => [ERR, "TLS is active already", "TLS ist schon aktiv"],
-            Text::TlsFirst => ["-ERR [SYS/PERM]", "use STLS first", "zuerst STLS verwenden"],
-            Text::NotNow => [ERR, "not in this state", "in diesem Zustand nicht möglich"],
-            Text::Utf8On => [OK, "UTF-8 mode", "UTF-8-Modus"],
-            Text::Languages => [OK, "languages follow", "Sprachen folgen"],
-            Text::LanguageChosen => [OK, "en English it is", "de Ab jetzt Deutsch"],
-            Text::LanguageUnknown => [ERR, "no such language", "diese Sprache gibt es hier nicht"],
-            Text::ApopNot => [ERR, "APOP is not offered", "APOP wird nicht angeboten"],
-            Text::Mechanisms => [OK, "mechanisms follow", "Verfahren folgen"],
-            Text::MechanismUnknown => [ERR, "no such mechanism", "dieses Verfahren gibt es hier nicht"],
-            Text::NotBase64 => [ERR, "not a PLAIN response in base64", "keine PLAIN-Antwort in Base64"],
-            Text::Cancelled => [ERR, "cancelled", "abgebrochen"],
-            Text::SendPass => [OK, "now PASS", "jetzt PASS"],
-            Text::UserFirst => [ERR, "USER first", "zuerst USER"],
-            Text::BadAddress => [ERR, "the name is not UTF-8", "der Name ist kein UTF-8"],
-            Text::LoginWrong => ["-ERR [AUTH]", "name or password is wrong", "Name oder Passwort ist falsch"],
-            Text::LoginBusy => [TEMP, "busy, try again later", "überlastet, bitte später noch einmal"],
-            Text::InUse => [
-                "-ERR [IN-USE]",
-                "another POP3 session has this mailbox",
-                "eine andere POP3-Sitzung hat dieses Postfach",
-            ],
-            Text::MailboxGone => [TEMP, "the mailbox has been removed", "das Postfach wurde entfernt"],
-            Text::SessionOver => [
-                "-ERR [AUTH]",
-                "the password has been changed, log in again",
-                "das Passwort wurde geändert, bitte neu anmelden",
-            ],
-            Text::Maildrop => [OK, "# messages (# octets)", "# Nachrichten (# Oktette)"],
-            Text::MessageList => [OK, "# messages (# octets)", "# Nachrichten (# Oktette)"],
-            Text::UidList => [OK, "unique identifiers follow", "Kennungen folgen"],
-            Text::Top => [OK, "top of message follows", "Anfang der Nachricht folgt"],
-            Text::Octets => [OK, "# octets", "# Oktette"],
-            Text::NoSuchMessage => [ERR, "no such message", "diese Nachricht gibt es nicht"],
-            Text::Deleted => [OK, "message # deleted", "Nachricht # gelöscht"],
-            Text::DeletedAlready => [ERR, "message # is deleted already", "Nachricht # ist schon gelöscht"],
-            Text::Expunged => [
-                ERR,
-                "message # was removed by another program",
-                "Nachricht # wurde von einem anderen Programm entfernt",
-            ],
-            Text::Unreadable => [TEMP, "message # cannot be read", "Nachricht # kann nicht gelesen werden"],
-            Text::Nothing => [OK, "nothing done", "nichts getan"],
-            Text::Bye => [OK, "goodbye", "auf Wiedersehen"],
-            Text::ByeEmpty => [OK, "goodbye (mailbox empty)", "auf Wiedersehen (Postfach leer)"],
-            Text::ByeMessages => [OK, "goodbye (# messages left)", "auf Wiedersehen (# Nachrichten bleiben)"],
-            Text::NotRemoved => {
-                [TEMP, "some deleted messages not removed", "gelöschte Nachrichten wurden nicht entfernt"]
-            }
-            Text::UnknownCommand => [ERR, "unknown command", "unbekannter Befehl"],
-            Text::Arguments => [ERR, "wrong arguments", "falsche Argumente"],
-            Text::LineTooLong => [ERR, "line too long", "Zeile zu lang"],
-            Text::TooManyErrors => [ERR, "too many errors", "zu viele Fehler"],
-            Text::Shutdown => [TEMP, "server shutting down", "der Server wird beendet"],
-            Text::NotStored => [TEMP, "could not be stored", "konnte nicht gespeichert werden"],
-            Text::Defect => [TEMP, "internal error", "interner Fehler"],
-            Text::TooManyConnections => [TEMP, "too many connections", "zu viele Verbindungen"],
-        }
-    }
+const OK: &str = "+OK";
+const ERR: &str = "-ERR";
+/// RFC 3206 §4: it may be better later.
+const TEMP: &str = "-ERR [SYS/TEMP]";
+
+texts! {
+    Capabilities: OK, "capabilities follow", "Fähigkeiten folgen";
+    BeginTls: OK, "begin TLS", "TLS beginnen";
+    TlsAlready: ERR, "TLS is active already", "TLS ist schon aktiv";
+    TlsFirst: "-ERR [SYS/PERM]", "use STLS first", "zuerst STLS verwenden";
+    NotNow: ERR, "not in this state", "in diesem Zustand nicht möglich";
+    Utf8On: OK, "UTF-8 mode", "UTF-8-Modus";
+    Languages: OK, "languages follow", "Sprachen folgen";
+    LanguageChosen: OK, "en English it is", "de Ab jetzt Deutsch";
+    LanguageUnknown: ERR, "no such language", "diese Sprache gibt es hier nicht";
+    ApopNot: ERR, "APOP is not offered", "APOP wird nicht angeboten";
+    Mechanisms: OK, "mechanisms follow", "Verfahren folgen";
+    MechanismUnknown: ERR, "no such mechanism", "dieses Verfahren gibt es hier nicht";
+    NotBase64: ERR, "not a PLAIN response in base64", "keine PLAIN-Antwort in Base64";
+    Cancelled: ERR, "cancelled", "abgebrochen";
+    SendPass: OK, "now PASS", "jetzt PASS";
+    UserFirst: ERR, "USER first", "zuerst USER";
+    BadAddress: ERR, "the name is not UTF-8", "der Name ist kein UTF-8";
+    LoginWrong: "-ERR [AUTH]", "name or password is wrong", "Name oder Passwort ist falsch";
+    LoginBusy: TEMP, "busy, try again later", "überlastet, bitte später noch einmal";
+    InUse: "-ERR [IN-USE]", "another POP3 session has this mailbox", "eine andere POP3-Sitzung hat dieses Postfach";
+    MailboxGone: TEMP, "the mailbox has been removed", "das Postfach wurde entfernt";
+    SessionOver: "-ERR [AUTH]", "the password has been changed, log in again", "das Passwort wurde geändert, bitte neu anmelden";
+    Maildrop: OK, "# messages (# octets)", "# Nachrichten (# Oktette)";
+    MessageList: OK, "# messages (# octets)", "# Nachrichten (# Oktette)";
+    UidList: OK, "unique identifiers follow", "Kennungen folgen";
+    Top: OK, "top of message follows", "Anfang der Nachricht folgt";
+    Octets: OK, "# octets", "# Oktette";
+    NoSuchMessage: ERR, "no such message", "diese Nachricht gibt es nicht";
+    Deleted: OK, "message # deleted", "Nachricht # gelöscht";
+    DeletedAlready: ERR, "message # is deleted already", "Nachricht # ist schon gelöscht";
+    Expunged: ERR, "message # was removed by another program", "Nachricht # wurde von einem anderen Programm entfernt";
+    Unreadable: TEMP, "message # cannot be read", "Nachricht # kann nicht gelesen werden";
+    Nothing: OK, "nothing done", "nichts getan";
+    Bye: OK, "goodbye", "auf Wiedersehen";
+    ByeEmpty: OK, "goodbye (mailbox empty)", "auf Wiedersehen (Postfach leer)";
+    ByeMessages: OK, "goodbye (# messages left)", "auf Wiedersehen (# Nachrichten bleiben)";
+    NotRemoved: TEMP, "some deleted messages not removed", "gelöschte Nachrichten wurden nicht entfernt";
+    UnknownCommand: ERR, "unknown command", "unbekannter Befehl";
+    Arguments: ERR, "wrong arguments", "falsche Argumente";
+    LineTooLong: ERR, "line too long", "Zeile zu lang";
+    TooManyErrors: ERR, "too many errors", "zu viele Fehler";
+    Shutdown: TEMP, "server shutting down", "der Server wird beendet";
+    NotStored: TEMP, "could not be stored", "konnte nicht gespeichert werden";
+    Defect: TEMP, "internal error", "interner Fehler";
+    TooManyConnections: TEMP, "too many connections", "zu viele Verbindungen";
 }
 
 /// Says it: one line, with the numbers in their places.
@@ -181,6 +136,18 @@ mod tests {
         say(&mut out, Language::English, Text::Maildrop, &[2, 320]);
         say(&mut out, Language::German, Text::Deleted, &[7]);
         assert_eq!(out, "+OK 2 messages (320 octets)\r\n+OK Nachricht 7 gelöscht\r\n".as_bytes());
+    }
+
+    #[test]
+    fn every_text_is_there_in_every_language() {
+        for text in Text::ALL {
+            let [status, english, german] = text.parts();
+            assert!(status == OK || status.starts_with(ERR), "{text:?}");
+            assert!(english.is_ascii(), "{text:?}: who has not asked for a language gets ASCII");
+            assert_eq!(english.matches('#').count(), german.matches('#').count(), "{text:?}");
+            let longest = status.len() + english.len().max(german.len()) + 2 * 20;
+            assert!(longest <= 512, "{text:?}: RFC 2449 §4");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::Role;
 use super::incoming::Incoming;
 use crate::limits::{MESSAGE_BYTES_MAX, RECIPIENTS_MAX};
 use crate::session::Context;
-use crate::store::{NewMessage, Recipient, Reservation, StoreError};
+use crate::store::{Access, NewMessage, Recipient, Reservation, StoreError};
 use crate::types::AccountId;
 use crate::wire::address::Path;
 use crate::wire::smtp::Mail;
@@ -110,7 +110,7 @@ impl Transaction {
             return;
         }
         self.reserved_for = bytes;
-        widen_to(&mut self.mailboxes, bytes, cx);
+        widen_to(&mut self.mailboxes, bytes, &mut cx.store());
         if let Some(reply) = refusal_of(&self.mailboxes, role) {
             incoming.refuse(reply);
         }
@@ -124,11 +124,14 @@ impl Transaction {
             None => return Outcome::All("503 5.5.1 MAIL first"),
         };
         let bytes = (message.size + message.structure.len() as u64).min(MESSAGE_BYTES_MAX);
-        widen_to(&mut self.mailboxes, bytes, cx);
+        // In one step with the store: what has room now has it also in `deliver`.
+        let mut store = cx.store();
+        widen_to(&mut self.mailboxes, bytes, &mut store);
         if let Some(reply) = refusal_of(&self.mailboxes, role).filter(|_| role != Role::Lmtp) {
             return Outcome::All(reply);
         }
-        let results = deliver(std::mem::take(&mut self.mailboxes), message, cx);
+        let results = deliver(std::mem::take(&mut self.mailboxes), message, &mut store);
+        drop(store);
         self.outcome(role, |index| results.get(index).and_then(|result| result.err()).map(refusal))
     }
 
@@ -146,8 +149,7 @@ impl Transaction {
     }
 }
 
-fn widen_to(mailboxes: &mut [Mailbox], bytes: u64, cx: &mut Context<'_>) {
-    let mut store = cx.store();
+fn widen_to(mailboxes: &mut [Mailbox], bytes: u64, store: &mut Access<'_>) {
     for mailbox in mailboxes {
         if let Ok(place) = &mut mailbox.place
             && let Err(error) = store.reserve_more(mailbox.account, place, bytes)
@@ -169,7 +171,7 @@ fn refusal_of(mailboxes: &[Mailbox], role: Role) -> Option<&'static str> {
 fn deliver(
     mailboxes: Vec<Mailbox>,
     message: NewMessage,
-    cx: &mut Context<'_>,
+    store: &mut Access<'_>,
 ) -> Vec<Result<(), StoreError>> {
     let mut results: Vec<Result<(), StoreError>> = Vec::new();
     let mut to = Vec::new();
@@ -179,7 +181,7 @@ fn deliver(
             to.push((mailbox.account, place));
         }
     }
-    let delivered = cx.store().deliver(message, to);
+    let delivered = store.deliver(message, to);
     let places = results.iter_mut().filter(|result| result.is_ok());
     match delivered {
         Ok(delivered) => {
