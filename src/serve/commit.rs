@@ -119,8 +119,8 @@ impl Progress {
 
     /// The committer: returns when it has been stopped and everything pending has been written.
     ///
-    /// `settled` is called under the store's lock after each commit that touches the settings.
-    pub fn commit_all(&self, shared: &Shared, settled: &dyn Fn(&Store)) {
+    /// `committed` is called under the store's lock after each commit, and told whether it touches the settings.
+    pub fn commit_all(&self, shared: &Shared, committed: &dyn Fn(&Store, bool)) {
         let stop = || self.stopping.load(Ordering::Acquire);
         loop {
             let mut store = shared.wait_for_work(&stop);
@@ -138,9 +138,7 @@ impl Progress {
             match store.journal_mut().finish(batch, result) {
                 Finish::Durable { accounts } => {
                     self.publish(&store, &accounts);
-                    if accounts.contains(&AccountId::SETTINGS) {
-                        settled(&store);
-                    }
+                    committed(&store, accounts.contains(&AccountId::SETTINGS));
                 }
                 Finish::Again => log::warn!("writing to the store failed, trying elsewhere: {error}"),
                 Finish::Failed => self.fail(&mut store, &error),

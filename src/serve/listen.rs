@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use smol::{Async, Timer};
 
 use super::connection::Connection;
-use super::service::{PORTS, Port, Service, session_of};
+use super::service::{PORTS, Port, Service};
 use super::stream::Stream;
 use super::{Error, Server};
 use crate::limits::{DEAD_PEER_SECONDS, WRITE_SECONDS};

@@ -23,7 +23,7 @@ use smol::{Executor, Timer};
 use crate::device::{self, Device};
 use crate::limits::{CONNECTIONS_MAX, READ_THREADS, SHUTDOWN_SECONDS};
 use crate::session::Session;
-use crate::store::{Certificate, Shared, Store};
+use crate::store::{Shared, Store};
 use crate::types::Position;
 
 mod commit;
@@ -46,6 +46,9 @@ mod tests;
 pub use listen::console_socket;
 pub use service::{PORTS, Port, Service};
 pub use tls::fingerprint;
+
+/// Chores that wait.
+const CHORES: usize = 16;
 
 /// What `postfach serve` is told.
 #[derive(Clone, Debug, Default)]
@@ -111,7 +114,7 @@ pub struct Server {
     sessions: fn(Service, &Server) -> Box<dyn Session>,
     host: RwLock<Arc<str>>,
     port_base: u16,
-    housekeeping: Sender<()>,
+    housekeeping: Sender<Chore>,
 }
 
 impl Server {
@@ -142,9 +145,13 @@ impl Server {
 
     fn connection_closed(&self) {
         if heap::closed() {
-            // It is already under way when the channel is full.
-            let _full = self.housekeeping.try_send(());
+            self.chore(Chore::GiveBack);
         }
+    }
+
+    /// Has something done when there is time. A chore that finds the queue full is not worth waiting for.
+    fn chore(&self, chore: Chore) {
+        let _full = self.housekeeping.try_send(chore);
     }
 }
 
@@ -184,18 +191,18 @@ impl Running {
         descriptors: u64,
         sessions: fn(Service, &Server) -> Box<dyn Session>,
     ) -> Result<Running, Error> {
-        let mut store = open(options)?;
-        let certificate = certificate(&mut store)?;
+        let shared = Shared::new(open(options)?);
+        let (tls, host) = identity(&shared)?;
+        let durable = shared.lock().journal().durable();
         let bound = listen::bind(&options.bind, options.port_base)?;
         let console = listen::ConsoleSocket::bind(console_socket(&options.store))?;
         let threads = |error: io::Error| Error::new(format!("cannot start a thread: {error}"));
 
-        let (housekeeping, chores) = channel::bounded(1);
-        let host = host_name(&store.state().settings.domains);
+        let (housekeeping, chores) = channel::bounded(CHORES);
         let server = Arc::new(Server {
-            progress: commit::Progress::new(store.journal().durable()),
-            shared: Shared::new(store),
-            tls: certificate,
+            progress: commit::Progress::new(durable),
+            shared,
+            tls,
             secrets: secret::Secrets::start().map_err(threads)?,
             reads: pool::Pool::start("read", READ_THREADS, CONNECTIONS_MAX + READ_THREADS).map_err(threads)?,
             stop: Stop::default(),
@@ -255,10 +262,10 @@ fn open(options: &Options) -> Result<Store, Error> {
         }
         _ => Error::new(format!("cannot open the store {}: {error}", path.display())),
     })?;
-    let mut device: Arc<dyn Device> = Arc::new(file);
-    if let Some(milliseconds) = options.flush_delay_milliseconds {
-        device = Arc::new(device::Slow::new(device, Duration::from_millis(milliseconds)));
-    }
+    let device: Arc<dyn Device> = match options.flush_delay_milliseconds {
+        Some(flush_milliseconds) => Arc::new(device::Slow { inner: file, flush_milliseconds }),
+        None => Arc::new(file),
+    };
     let (store, report) = Store::open(device, &mut random).map_err(|error| match error {
         crate::journal::OpenError::NoStore => no_store(path),
         error => Error::new(format!("cannot open the store {}: {error}", path.display())),
@@ -275,35 +282,35 @@ fn no_store(path: &Path) -> Error {
     Error::new(format!("no store at {path}: make one with `postfach format --store {path} --size 1G`"))
 }
 
-/// What TLS shows: the store's certificate; a new store gets one first, durably.
-fn certificate(store: &mut Store) -> Result<tls::Tls, Error> {
-    let settings = &store.state().settings;
-    let known = settings.certificate.clone();
-    let failed = |error: &dyn std::fmt::Display| Error::new(format!("cannot make a certificate: {error}"));
-    let make = || {
-        let year = 1970 + connection::now().0 / 31_556_952;
-        let host = host_name(&settings.domains);
-        tls::self_signed(&host, &settings.domains, i32::try_from(year).unwrap_or_default())
+/// What TLS shows, and this machine's name. A new store gets a certificate first, durably.
+fn identity(shared: &Shared) -> Result<(tls::Tls, String), Error> {
+    let mut needs = Position::default();
+    let (known, domains) = {
+        let mut access = shared.access(&mut needs);
+        let settings = access.settings();
+        (settings.certificate.clone(), settings.domains.clone())
     };
+    let host = host_name(&domains);
+    let failed = |error: &dyn std::fmt::Display| Error::new(format!("cannot make a certificate: {error}"));
     if let Some(known) = &known {
         match tls::Tls::new(Arc::clone(known)) {
-            Ok(tls) => return Ok(tls),
+            Ok(tls) => return Ok((tls, host)),
             // Without TLS nobody could log in and say so: show something, store nothing.
             Err(error) => log::error!("the stored certificate cannot be used ({error}); showing another one"),
         }
     }
-    let made = make().map_err(|error| failed(&error))?;
-    log::info!("made a certificate; SHA-256 fingerprint {}", fingerprint(&made.chain[0]));
+    let year = 1970 + connection::now().0 / 31_556_952;
+    let made = tls::self_signed(&host, &domains, i32::try_from(year).unwrap_or_default());
+    let made = made.map_err(|error| failed(&error))?;
     if known.is_none() {
-        keep(store, &made)?;
+        let kept = shared.access(&mut needs).certificate_set(made.chain.clone(), made.key.clone());
+        kept.map_err(|error| Error::new(format!("the store takes no certificate: {error:?}")))?;
+        let committed = shared.lock().commit();
+        committed.map_err(|error| Error::new(format!("the store cannot be written: {error}")))?;
     }
-    tls::Tls::new(Arc::new(made)).map_err(|error| failed(&error))
-}
-
-fn keep(store: &mut Store, made: &Certificate) -> Result<(), Error> {
-    let failed = |error: &dyn std::fmt::Debug| Error::new(format!("the store cannot be written: {error:?}"));
-    store.certificate_set(made.chain.clone(), made.key.clone()).map_err(|error| failed(&error))?;
-    store.commit().map_err(|error| failed(&error))
+    let tls = tls::Tls::new(Arc::new(made)).map_err(|error| failed(&error))?;
+    log::info!("made a certificate; SHA-256 fingerprint {}", tls.fingerprint());
+    Ok((tls, host))
 }
 
 /// This machine's name: what the system calls it, if that is a whole name; else `mail` in our first domain.
@@ -320,21 +327,95 @@ fn host_name(domains: &[String]) -> String {
 fn start_committer(server: &Arc<Server>) -> io::Result<JoinHandle<()>> {
     let server = Arc::clone(server);
     thread::Builder::new().name(String::from("commit")).spawn(move || {
-        server.progress.commit_all(&server.shared, &|store| {
-            server.settled(store);
-            // Whatever else is due after a commit is not the committer's to do.
-        });
+        let committed = |store: &Store, settings: bool| {
+            if settings {
+                server.settled(store);
+            }
+            if let Some((offset, length)) = store.journal().prepare_ahead() {
+                server.chore(Chore::Prepare { offset, length });
+            }
+        };
+        server.progress.commit_all(&server.shared, &committed);
     })
 }
 
-/// The thread for what can wait: zeros ahead of the journal, memory for the system.
-fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<()>) -> io::Result<()> {
-    let server = Arc::clone(server);
+/// What can wait.
+enum Chore {
+    /// Zeros where the journal will write next, bytes on the device.
+    Prepare { offset: u64, length: u64 },
+    /// Memory for the system.
+    GiveBack,
+}
+
+fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) -> io::Result<()> {
+    let device = Arc::clone(server.shared.lock().journal().device());
+    if let Some((offset, length)) = server.shared.lock().journal().prepare_ahead() {
+        server.chore(Chore::Prepare { offset, length });
+    }
     thread::Builder::new().name(String::from("housekeeping")).spawn(move || {
-        while chores.recv_blocking().is_ok() {
-            heap::give_back();
-            prepare_ahead(&server.shared);
+        while let Ok(chore) = chores.recv_blocking() {
+            match chore {
+                Chore::GiveBack => heap::give_back(),
+                Chore::Prepare { offset, length } => {
+                    if let Err(error) = device.prepare(offset, length) {
+                        log::warn!("cannot prepare the store's next segment, commits will be slower: {error}");
+                    }
+                }
+            }
         }
     })?;
     Ok(())
+}
+
+/// A panic where the store is changed leaves it half changed: then the process ends, and the next start replays what is durable.
+fn abort_on_panic_in_store() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        let file = panic.location().map(|location| location.file()).unwrap_or_default();
+        let thread = thread::current();
+        if thread.name() == Some("commit") || ["store", "journal", "device"].iter().any(|layer| is_in(file, layer)) {
+            std::process::abort();
+        }
+    }));
+}
+
+/// Whether a source file belongs to a layer of this crate.
+fn is_in(file: &str, layer: &str) -> bool {
+    let here = file!().strip_suffix("serve/mod.rs");
+    let inside = here.and_then(|here| file.strip_prefix(here));
+    inside.and_then(|path| path.strip_prefix(layer)).is_some_and(|rest| rest.starts_with(['/', '.']))
+}
+
+/// Allows as many file descriptors as this process may have. Returns how many.
+fn raise_descriptors() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let allowed = if setrlimit(Resource::Nofile, wanted).is_ok() { limit.maximum } else { limit.current };
+    allowed.unwrap_or(u64::MAX)
+}
+
+/// Fills with unpredictable bytes.
+fn random(bytes: &mut [u8]) {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            // Keys and salts that are not random are worse than no server.
+            Err(error) => panic!("the system has no random bytes: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::is_in;
+
+    #[test]
+    fn panics_are_told_apart_by_layer() {
+        assert!(is_in("src/store/state.rs", "store") && is_in("src/journal/mod.rs", "journal"));
+        assert!(!is_in("src/session/imap/mod.rs", "store") && !is_in("/rustc/x/library/store/a.rs", "store"));
+    }
 }
