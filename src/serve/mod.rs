@@ -24,7 +24,7 @@ use crate::device::{self, Device};
 use crate::limits::{CONNECTIONS_MAX, READ_THREADS, SHUTDOWN_SECONDS};
 use crate::session::Session;
 use crate::store::{Shared, Store};
-use crate::types::Position;
+use crate::types::{Position, Time};
 
 mod commit;
 mod connection;
@@ -83,6 +83,13 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What the system refuses at start other than files and sockets: threads.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        Error(format!("cannot start a thread: {error}"))
+    }
+}
+
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -110,12 +117,16 @@ pub struct Server {
     stop: Stop,
     crowd: Arc<crowd::Crowd>,
     executor: Executor<'static>,
-    /// Makes the session of a service.
-    sessions: fn(Service, &Server) -> Box<dyn Session>,
+    sessions: Sessions,
     host: RwLock<Arc<str>>,
     port_base: u16,
+    started: Time,
+    warnings: Vec<String>,
     housekeeping: Sender<Chore>,
 }
+
+/// Makes the session of a service.
+type Sessions = fn(Service, &Server) -> Box<dyn Session>;
 
 impl Server {
     /// This machine's name.
@@ -126,6 +137,16 @@ impl Server {
     /// SHA-256 of the certificate that is shown now, for `status`.
     pub fn fingerprint(&self) -> String {
         self.tls.fingerprint()
+    }
+
+    /// When the server started, for `status`.
+    pub fn started(&self) -> Time {
+        self.started
+    }
+
+    /// What was found when the store was opened and the owner should know, for `status`.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Takes in settings that have become durable. Under the store's lock.
@@ -186,50 +207,41 @@ struct Running {
 }
 
 impl Running {
-    fn start(
-        options: &Options,
-        descriptors: u64,
-        sessions: fn(Service, &Server) -> Box<dyn Session>,
-    ) -> Result<Running, Error> {
-        let shared = Shared::new(open(options)?);
+    fn start(options: &Options, descriptors: u64, sessions: Sessions) -> Result<Running, Error> {
+        let (store, warnings) = open(options)?;
+        let shared = Shared::new(store);
         let (tls, host) = identity(&shared)?;
-        let durable = shared.lock().journal().durable();
         let bound = listen::bind(&options.bind, options.port_base)?;
         let console = listen::ConsoleSocket::bind(console_socket(&options.store))?;
-        let threads = |error: io::Error| Error::new(format!("cannot start a thread: {error}"));
 
         let (housekeeping, chores) = channel::bounded(CHORES);
+        let durable = shared.lock().journal().durable();
         let server = Arc::new(Server {
             progress: commit::Progress::new(durable),
             shared,
             tls,
-            secrets: secret::Secrets::start().map_err(threads)?,
-            reads: pool::Pool::start("read", READ_THREADS, CONNECTIONS_MAX + READ_THREADS).map_err(threads)?,
+            secrets: secret::Secrets::start()?,
+            reads: pool::Pool::start("read", READ_THREADS, CONNECTIONS_MAX)?,
             stop: Stop::default(),
             crowd: Arc::new(crowd::Crowd::new(descriptors)),
             executor: Executor::new(),
             sessions,
             host: RwLock::new(host.into()),
             port_base: options.port_base,
+            started: connection::now(),
+            warnings,
             housekeeping,
         });
-        let committer = start_committer(&server).map_err(threads)?;
-        start_housekeeping(&server, chores).map_err(threads)?;
-        let (stop_threads, stopped) = channel::bounded::<()>(1);
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            let (server, stopped) = (Arc::clone(&server), stopped.clone());
-            let run = move || {
-                let _closed = smol::block_on(server.executor.run(stopped.recv()));
-            };
-            thread::Builder::new().name(String::from("session")).spawn(run).map_err(threads)?;
-        }
+        let committer = start_committer(&server)?;
+        start_housekeeping(&server, chores)?;
+        let threads = start_sessions(&server)?;
         let mut listeners: Vec<_> = bound
             .into_iter()
             .map(|bound| server.executor.spawn(listen::accept_all(Arc::clone(&server), bound)))
             .collect();
         listeners.push(server.executor.spawn(console.accept_all(Arc::clone(&server))));
         log::info!("serving {} as {}", options.store.display(), server.host());
-        Ok(Running { server, listeners, threads: stop_threads, committer })
+        Ok(Running { server, listeners, threads, committer })
     }
 
     /// Takes no more connections, lets every session say goodbye, and writes what is pending.
@@ -252,8 +264,8 @@ impl Running {
     }
 }
 
-/// Opens and locks the store, and says what was found.
-fn open(options: &Options) -> Result<Store, Error> {
+/// Opens and locks the store. What was found goes to the log; the lines of it that the owner should act on are returned too.
+fn open(options: &Options) -> Result<(Store, Vec<String>), Error> {
     let path = &options.store;
     let file = device::File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => no_store(path),
@@ -271,10 +283,12 @@ fn open(options: &Options) -> Result<Store, Error> {
         error => Error::new(format!("cannot open the store {}: {error}", path.display())),
     })?;
     let level = if report.is_damaged() { log::Level::Error } else { log::Level::Info };
-    for line in report.to_string().lines() {
+    let found = report.to_string();
+    for line in found.lines() {
         log::log!(level, "store: {line}");
     }
-    Ok(store)
+    let damage = found.lines().skip(1).filter(|_| report.is_damaged());
+    Ok((store, damage.map(String::from).collect()))
 }
 
 fn no_store(path: &Path) -> Error {
@@ -322,6 +336,19 @@ fn host_name(domains: &[String]) -> String {
         Some(domain) if !name.contains('.') => format!("mail.{domain}"),
         _ => name.into_owned(),
     }
+}
+
+/// Starts one thread per core for the conversations. They end when the sender returned is closed.
+fn start_sessions(server: &Arc<Server>) -> io::Result<Sender<()>> {
+    let (stop, stopped) = channel::bounded::<()>(1);
+    for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+        let (server, stopped) = (Arc::clone(server), stopped.clone());
+        let run = move || {
+            let _closed = smol::block_on(server.executor.run(stopped.recv()));
+        };
+        thread::Builder::new().name(String::from("session")).spawn(run)?;
+    }
+    Ok(stop)
 }
 
 fn start_committer(server: &Arc<Server>) -> io::Result<JoinHandle<()>> {
