@@ -202,8 +202,11 @@ impl Stop {
 struct Running {
     server: Arc<Server>,
     listeners: Vec<smol::Task<()>>,
-    threads: Sender<()>,
+    /// Closed, it ends the threads that run sessions.
+    end: Sender<()>,
     committer: JoinHandle<()>,
+    /// Those that run sessions, and the one for chores.
+    others: Vec<JoinHandle<()>>,
 }
 
 impl Running {
@@ -233,15 +236,15 @@ impl Running {
             housekeeping,
         });
         let committer = start_committer(&server)?;
-        start_housekeeping(&server, chores)?;
-        let threads = start_sessions(&server)?;
+        let (end, mut others) = start_sessions(&server)?;
+        others.push(start_housekeeping(&server, chores)?);
         let mut listeners: Vec<_> = bound
             .into_iter()
             .map(|bound| server.executor.spawn(listen::accept_all(Arc::clone(&server), bound)))
             .collect();
         listeners.push(server.executor.spawn(console.accept_all(Arc::clone(&server))));
         log::info!("serving {} as {}", options.store.display(), server.host());
-        Ok(Running { server, listeners, threads, committer })
+        Ok(Running { server, listeners, end, committer, others })
     }
 
     /// Takes no more connections, lets every session say goodbye, and writes what is pending.
@@ -259,7 +262,11 @@ impl Running {
         self.server.progress.stop(&self.server.shared);
         // A panic there has aborted the process.
         let _joined = self.committer.join();
-        self.threads.close();
+        self.end.close();
+        self.server.housekeeping.close();
+        for thread in self.others {
+            let _joined = thread.join();
+        }
         log::info!("stopped");
     }
 }
@@ -339,16 +346,17 @@ fn host_name(domains: &[String]) -> String {
 }
 
 /// Starts one thread per core for the conversations. They end when the sender returned is closed.
-fn start_sessions(server: &Arc<Server>) -> io::Result<Sender<()>> {
-    let (stop, stopped) = channel::bounded::<()>(1);
+fn start_sessions(server: &Arc<Server>) -> io::Result<(Sender<()>, Vec<JoinHandle<()>>)> {
+    let (end, stopped) = channel::bounded::<()>(1);
+    let mut threads = Vec::new();
     for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
         let (server, stopped) = (Arc::clone(server), stopped.clone());
         let run = move || {
             let _closed = smol::block_on(server.executor.run(stopped.recv()));
         };
-        thread::Builder::new().name(String::from("session")).spawn(run)?;
+        threads.push(thread::Builder::new().name(String::from("session")).spawn(run)?);
     }
-    Ok(stop)
+    Ok((end, threads))
 }
 
 fn start_committer(server: &Arc<Server>) -> io::Result<JoinHandle<()>> {
@@ -374,7 +382,7 @@ enum Chore {
     GiveBack,
 }
 
-fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) -> io::Result<()> {
+fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) -> io::Result<JoinHandle<()>> {
     let device = Arc::clone(server.shared.lock().journal().device());
     if let Some((offset, length)) = server.shared.lock().journal().prepare_ahead() {
         server.chore(Chore::Prepare { offset, length });
@@ -385,13 +393,14 @@ fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) ->
                 Chore::GiveBack => heap::give_back(),
                 Chore::Prepare { offset, length } => {
                     if let Err(error) = device.prepare(offset, length) {
-                        log::warn!("cannot prepare the store's next segment, commits will be slower: {error}");
+                        log::warn!(
+                            "cannot prepare the store's next segment, commits will be slower: {error}"
+                        );
                     }
                 }
             }
         }
-    })?;
-    Ok(())
+    })
 }
 
 /// A panic where the store is changed leaves it half changed: then the process ends, and the next start replays what is durable.
@@ -401,7 +410,9 @@ fn abort_on_panic_in_store() {
         told(panic);
         let file = panic.location().map(|location| location.file()).unwrap_or_default();
         let thread = thread::current();
-        if thread.name() == Some("commit") || ["store", "journal", "device"].iter().any(|layer| is_in(file, layer)) {
+        if thread.name() == Some("commit")
+            || ["store", "journal", "device"].iter().any(|layer| is_in(file, layer))
+        {
             std::process::abort();
         }
     }));
