@@ -206,7 +206,7 @@ impl State {
         }
         self.effects(journal);
         // Bodies take their numbers from positions and serials seen, so that one whose record was lost is never taken for another.
-        journal.last().0.max(self.serial.0).max(journal.body_last().0) + 1
+        journal.last().0.max(self.serial.0).max(journal.highest_body().0) + 1
     }
 
     /// Tells the journal which bodies are used more and which less since the last time.

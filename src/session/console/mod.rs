@@ -65,8 +65,16 @@ const PROMPT: &str = "postfach> ";
 pub enum Mode {
     /// The console's socket, or the offline console: whoever can open it is the owner.
     Socket,
+    /// A list of commands, as after the socket's first line `script`, and without marks.
+    Script,
     /// A serial line: whoever is there must log in.
     Serial,
+}
+
+impl From<String> for Facts {
+    fn from(fingerprint: String) -> Facts {
+        Facts { fingerprint, ..Facts::default() }
+    }
 }
 
 /// What serve knows and `status` shows.
@@ -142,13 +150,17 @@ pub struct Console {
 
 impl Console {
     /// A console on a line of this kind.
-    pub fn new(mode: Mode, facts: Facts) -> Console {
-        let manner = if mode == Mode::Serial { Manner::Terminal } else { Manner::Unknown };
+    pub fn new(mode: Mode, facts: impl Into<Facts>) -> Console {
+        let (manner, waiting) = match mode {
+            Mode::Socket => (Manner::Unknown, Waiting::Manner),
+            Mode::Script => (Manner::Script, Waiting::Command),
+            Mode::Serial => (Manner::Terminal, Waiting::Manner),
+        };
         Console {
             mode,
-            facts,
+            facts: facts.into(),
             manner,
-            waiting: Waiting::Manner,
+            waiting,
             editor: Editor::new(mode == Mode::Serial),
             lines: 0,
             pending: None,
@@ -529,7 +541,7 @@ impl Console {
                 self.say(io, "Wrong password.\n");
                 self.log_in(io, cx)
             }
-            _ if self.mode == Mode::Socket => self.close(),
+            _ if self.mode != Mode::Serial => self.close(),
             _ if self.admin.is_some() => {
                 self.say(io, "\nLogged out: nothing was typed for a while.\n");
                 self.log_in(io, cx)
