@@ -456,7 +456,7 @@ impl Console {
         let result = set(&arguments, phc, &mut call);
         if let (Ok(()), Some(password)) = (&result, generated) {
             // A String takes whatever is written to it.
-            let _ = writeln!(out, "Password, shown once: {password}");
+            let _ = writeln!(out, "Its password is shown only this once.\nPassword: {password}");
         }
         if self.mode == Mode::Serial && row.words == ["admin", "passwd"] {
             self.admin.clone_from(&cx.store().settings().admin);
