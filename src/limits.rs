@@ -136,6 +136,14 @@ pub const CONNECTIONS_PER_PEER_MAX: usize = 1000;
 pub const HANDSHAKE_SECONDS: u32 = 30;
 /// A peer that takes nothing of what is sent to it, seconds.
 pub const WRITE_SECONDS: u32 = 120;
+/// From the last byte sent to a peer until its socket is closed, seconds: it says goodbye first, or loses what it has not read yet.
+pub const LINGER_SECONDS: u32 = 2;
+/// A peer that answers neither data nor keepalive probes is gone after this, seconds.
+pub const DEAD_PEER_SECONDS: u32 = 60;
+/// Threads for reads that the page cache cannot answer: enough to keep an SD card's queue busy.
+pub const READ_THREADS: usize = 4;
+/// Steps that a session may make without waiting before others get their turn.
+pub const STEPS_IN_A_ROW: u32 = 64;
 /// From the signal to the end of the process, seconds.
 pub const SHUTDOWN_SECONDS: u32 = 5;
 /// Passwords waiting for the one hash at a time; further ones are told to try again.

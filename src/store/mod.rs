@@ -140,6 +140,25 @@ impl Store {
         Ok(())
     }
 
+    /// After `Finish::Failed`: makes the state again from what is durable. The journal stays, and stays read-only.
+    ///
+    /// # Errors
+    /// The medium cannot be read. The state is left as it was; the gate hides what was never durable.
+    pub fn fall_back(&mut self) -> Result<(), OpenError> {
+        let durable = self.journal.durable();
+        let mut state = State::default();
+        let device = Arc::clone(self.journal.device());
+        let (mut journal, _) = Journal::open(device, &mut |bytes| bytes.fill(0), &mut |found| {
+            if found.position <= durable {
+                state.replay(found.serial, found.position, found.payload);
+            }
+        })?;
+        // The other journal is only read here, so its holds are of no account.
+        state.settle(&mut journal);
+        self.state = state;
+        Ok(())
+    }
+
     /// Records a change: one frame, one serial, applied at once.
     fn record(&mut self, account: AccountId, records: &[Record]) -> Result<Serial, StoreError> {
         let serial = Serial(self.state.serial.0 + 1);
