@@ -61,7 +61,9 @@ fn connect(store: &Path) -> Result<Link, Error> {
             Ok(stream) => return Ok(Link::Socket(stream)),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let path = path.display();
-                return Err(Error::new(format!("the console socket {path} belongs to another user: be that user, or root")));
+                return Err(Error::new(format!(
+                    "the console socket {path} belongs to another user: be that user, or root"
+                )));
             }
             // No server, or a socket that one has left behind.
             Err(_) => {}
@@ -133,7 +135,7 @@ struct Here {
 
 impl Here {
     fn open(path: &Path) -> Result<Here, Error> {
-        let store = open(&Options { store: path.to_owned(), ..Options::default() })?;
+        let (store, warnings) = open(&Options { store: path.to_owned(), ..Options::default() })?;
         let settings = &store.state().settings;
         let certificate = settings.certificate.as_ref().and_then(|certificate| certificate.chain.first());
         let fingerprint = certificate.map(|own| fingerprint(own)).unwrap_or_default();
@@ -142,7 +144,7 @@ impl Here {
             Secrets::start().map_err(|error| Error::new(format!("cannot start a thread: {error}")))?;
         let mut here = Here {
             shared: Shared::new(store),
-            session: Console::new(Mode::Socket, Facts { fingerprint, ..Facts::default() }),
+            session: Console::new(Mode::Socket, Facts { fingerprint, started: None, warnings }),
             io: Io::default(),
             needs: Position::default(),
             secrets,
@@ -313,7 +315,9 @@ impl Client {
             match event {
                 Some(Event::Line(line)) => return Ok(Some(line)),
                 Some(Event::End) => return Ok(None),
-                Some(Event::Interrupt) => return Err(io::Error::other("interrupted; nothing has been changed")),
+                Some(Event::Interrupt) => {
+                    return Err(io::Error::other("interrupted; nothing has been changed"));
+                }
                 Some(Event::TooLong) | None => {}
             }
         }

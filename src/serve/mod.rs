@@ -23,8 +23,9 @@ use smol::{Executor, Timer};
 use crate::device::{self, Device};
 use crate::limits::{CONNECTIONS_MAX, READ_THREADS, SHUTDOWN_SECONDS};
 use crate::session::Session;
+use crate::session::console::Facts;
 use crate::store::{Shared, Store};
-use crate::types::Position;
+use crate::types::{Position, Time};
 
 mod commit;
 mod connection;
@@ -32,10 +33,12 @@ mod crowd;
 mod heap;
 mod listen;
 mod load;
+mod local;
 pub mod logger;
 mod placeholder;
 mod pool;
 mod secret;
+mod serial;
 mod service;
 mod stream;
 mod tls;
@@ -44,6 +47,7 @@ mod tls;
 mod tests;
 
 pub use listen::console_socket;
+pub use local::console;
 pub use service::{PORTS, Port, Service};
 pub use tls::fingerprint;
 
@@ -114,6 +118,9 @@ pub struct Server {
     sessions: fn(Service, &Server) -> Box<dyn Session>,
     host: RwLock<Arc<str>>,
     port_base: u16,
+    started: Time,
+    /// What was found when the store was opened, for `status`.
+    warnings: Vec<String>,
     housekeeping: Sender<Chore>,
 }
 
@@ -123,9 +130,10 @@ impl Server {
         Arc::clone(&self.host.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// SHA-256 of the certificate that is shown now, for `status`.
-    pub fn fingerprint(&self) -> String {
-        self.tls.fingerprint()
+    /// What the console tells of the server.
+    fn facts(&self) -> Facts {
+        let (fingerprint, warnings) = (self.tls.fingerprint(), self.warnings.clone());
+        Facts { fingerprint, started: Some(self.started), warnings }
     }
 
     /// Takes in settings that have become durable. Under the store's lock.
@@ -191,7 +199,9 @@ impl Running {
         descriptors: u64,
         sessions: fn(Service, &Server) -> Box<dyn Session>,
     ) -> Result<Running, Error> {
-        let shared = Shared::new(open(options)?);
+        let serial = options.serial.as_deref().map(serial::open).transpose()?;
+        let (store, warnings) = open(options)?;
+        let shared = Shared::new(store);
         let (tls, host) = identity(&shared)?;
         let durable = shared.lock().journal().durable();
         let bound = listen::bind(&options.bind, options.port_base)?;
@@ -204,13 +214,16 @@ impl Running {
             shared,
             tls,
             secrets: secret::Secrets::start().map_err(threads)?,
-            reads: pool::Pool::start("read", READ_THREADS, CONNECTIONS_MAX + READ_THREADS).map_err(threads)?,
+            reads: pool::Pool::start("read", READ_THREADS, CONNECTIONS_MAX + READ_THREADS)
+                .map_err(threads)?,
             stop: Stop::default(),
             crowd: Arc::new(crowd::Crowd::new(descriptors)),
             executor: Executor::new(),
             sessions,
             host: RwLock::new(host.into()),
             port_base: options.port_base,
+            started: connection::now(),
+            warnings,
             housekeeping,
         });
         let committer = start_committer(&server).map_err(threads)?;
@@ -228,6 +241,10 @@ impl Running {
             .map(|bound| server.executor.spawn(listen::accept_all(Arc::clone(&server), bound)))
             .collect();
         listeners.push(server.executor.spawn(console.accept_all(Arc::clone(&server))));
+        if let (Some(path), Some(line)) = (options.serial.clone(), serial) {
+            // Not among the listeners: it takes no more connections, and says goodbye like one.
+            server.executor.spawn(serial::serve(Arc::clone(&server), path, line)).detach();
+        }
         log::info!("serving {} as {}", options.store.display(), server.host());
         Ok(Running { server, listeners, threads: stop_threads, committer })
     }
@@ -252,8 +269,8 @@ impl Running {
     }
 }
 
-/// Opens and locks the store, and says what was found.
-fn open(options: &Options) -> Result<Store, Error> {
+/// Opens and locks the store. What was found there and the owner should know is logged, and told for `status`.
+fn open(options: &Options) -> Result<(Store, Vec<String>), Error> {
     let path = &options.store;
     let file = device::File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => no_store(path),
@@ -274,7 +291,8 @@ fn open(options: &Options) -> Result<Store, Error> {
     for line in report.to_string().lines() {
         log::log!(level, "store: {line}");
     }
-    Ok(store)
+    let damage = "The store is damaged: stop the server, and `postfach check` names the messages.";
+    Ok((store, report.is_damaged().then(|| String::from(damage)).into_iter().collect()))
 }
 
 fn no_store(path: &Path) -> Error {
@@ -358,7 +376,9 @@ fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) ->
                 Chore::GiveBack => heap::give_back(),
                 Chore::Prepare { offset, length } => {
                     if let Err(error) = device.prepare(offset, length) {
-                        log::warn!("cannot prepare the store's next segment, commits will be slower: {error}");
+                        log::warn!(
+                            "cannot prepare the store's next segment, commits will be slower: {error}"
+                        );
                     }
                 }
             }
@@ -374,7 +394,9 @@ fn abort_on_panic_in_store() {
         told(panic);
         let file = panic.location().map(|location| location.file()).unwrap_or_default();
         let thread = thread::current();
-        if thread.name() == Some("commit") || ["store", "journal", "device"].iter().any(|layer| is_in(file, layer)) {
+        if thread.name() == Some("commit")
+            || ["store", "journal", "device"].iter().any(|layer| is_in(file, layer))
+        {
             std::process::abort();
         }
     }));
@@ -397,7 +419,7 @@ fn raise_descriptors() -> u64 {
 }
 
 /// Fills with unpredictable bytes.
-fn random(bytes: &mut [u8]) {
+pub fn random(bytes: &mut [u8]) {
     let mut filled = 0;
     while filled < bytes.len() {
         match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {

@@ -34,9 +34,8 @@ pub type Line = Async<std::fs::File>;
 /// # Errors
 /// It is not there, or no terminal: one line that names it.
 pub fn open(path: &Path) -> Result<Line, Error> {
-    let failed = |error: io::Error| {
-        Error::new(format!("cannot open the serial line {}: {error}", path.display()))
-    };
+    let failed =
+        |error: io::Error| Error::new(format!("cannot open the serial line {}: {error}", path.display()));
     open_raw(path).map_err(failed)
 }
 

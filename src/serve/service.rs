@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::session::Session;
+use crate::session::console::{Console, Mode};
 
 /// A protocol, as one port speaks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,10 @@ const fn port(service: Service, number: u16, tls: bool) -> Port {
 }
 
 /// A new conversation of this service.
-pub fn session_of(service: Service, _server: &Server) -> Box<dyn Session> {
-    Box::new(super::placeholder::Placeholder(service))
+pub fn session_of(service: Service, server: &Server) -> Box<dyn Session> {
+    match service {
+        Service::Console => Box::new(Console::new(Mode::Socket, server.facts())),
+        Service::Serial => Box::new(Console::new(Mode::Serial, server.facts())),
+        other => Box::new(super::placeholder::Placeholder(other)),
+    }
 }
