@@ -23,7 +23,6 @@ use smol::{Executor, Timer};
 use crate::device::{self, Device};
 use crate::limits::{CONNECTIONS_MAX, READ_THREADS, SHUTDOWN_SECONDS};
 use crate::session::Session;
-use crate::session::console::Facts;
 use crate::store::{Shared, Store};
 use crate::types::{Position, Time};
 
@@ -87,6 +86,13 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What the system refuses at start other than files and sockets: threads.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        Error(format!("cannot start a thread: {error}"))
+    }
+}
+
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -114,15 +120,16 @@ pub struct Server {
     stop: Stop,
     crowd: Arc<crowd::Crowd>,
     executor: Executor<'static>,
-    /// Makes the session of a service.
-    sessions: fn(Service, &Server) -> Box<dyn Session>,
+    sessions: Sessions,
     host: RwLock<Arc<str>>,
     port_base: u16,
     started: Time,
-    /// What was found when the store was opened, for `status`.
     warnings: Vec<String>,
     housekeeping: Sender<Chore>,
 }
+
+/// Makes the session of a service.
+type Sessions = fn(Service, &Server) -> Box<dyn Session>;
 
 impl Server {
     /// This machine's name.
@@ -130,10 +137,19 @@ impl Server {
         Arc::clone(&self.host.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What the console tells of the server.
-    fn facts(&self) -> Facts {
-        let (fingerprint, warnings) = (self.tls.fingerprint(), self.warnings.clone());
-        Facts { fingerprint, started: Some(self.started), warnings }
+    /// SHA-256 of the certificate that is shown now, for `status`.
+    pub fn fingerprint(&self) -> String {
+        self.tls.fingerprint()
+    }
+
+    /// When the server started, for `status`.
+    pub fn started(&self) -> Time {
+        self.started
+    }
+
+    /// What was found when the store was opened and the owner should know, for `status`.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Takes in settings that have become durable. Under the store's lock.
@@ -189,33 +205,30 @@ impl Stop {
 struct Running {
     server: Arc<Server>,
     listeners: Vec<smol::Task<()>>,
-    threads: Sender<()>,
+    /// Closed, it ends the threads that run sessions.
+    end: Sender<()>,
     committer: JoinHandle<()>,
+    /// Those that run sessions, and the one for chores.
+    others: Vec<JoinHandle<()>>,
 }
 
 impl Running {
-    fn start(
-        options: &Options,
-        descriptors: u64,
-        sessions: fn(Service, &Server) -> Box<dyn Session>,
-    ) -> Result<Running, Error> {
+    fn start(options: &Options, descriptors: u64, sessions: Sessions) -> Result<Running, Error> {
         let serial = options.serial.as_deref().map(serial::open).transpose()?;
         let (store, warnings) = open(options)?;
         let shared = Shared::new(store);
         let (tls, host) = identity(&shared)?;
-        let durable = shared.lock().journal().durable();
         let bound = listen::bind(&options.bind, options.port_base)?;
         let console = listen::ConsoleSocket::bind(console_socket(&options.store))?;
-        let threads = |error: io::Error| Error::new(format!("cannot start a thread: {error}"));
 
         let (housekeeping, chores) = channel::bounded(CHORES);
+        let durable = shared.lock().journal().durable();
         let server = Arc::new(Server {
             progress: commit::Progress::new(durable),
             shared,
             tls,
-            secrets: secret::Secrets::start().map_err(threads)?,
-            reads: pool::Pool::start("read", READ_THREADS, CONNECTIONS_MAX + READ_THREADS)
-                .map_err(threads)?,
+            secrets: secret::Secrets::start()?,
+            reads: pool::Pool::start("read", READ_THREADS, CONNECTIONS_MAX)?,
             stop: Stop::default(),
             crowd: Arc::new(crowd::Crowd::new(descriptors)),
             executor: Executor::new(),
@@ -226,16 +239,9 @@ impl Running {
             warnings,
             housekeeping,
         });
-        let committer = start_committer(&server).map_err(threads)?;
-        start_housekeeping(&server, chores).map_err(threads)?;
-        let (stop_threads, stopped) = channel::bounded::<()>(1);
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            let (server, stopped) = (Arc::clone(&server), stopped.clone());
-            let run = move || {
-                let _closed = smol::block_on(server.executor.run(stopped.recv()));
-            };
-            thread::Builder::new().name(String::from("session")).spawn(run).map_err(threads)?;
-        }
+        let committer = start_committer(&server)?;
+        let (end, mut others) = start_sessions(&server)?;
+        others.push(start_housekeeping(&server, chores)?);
         let mut listeners: Vec<_> = bound
             .into_iter()
             .map(|bound| server.executor.spawn(listen::accept_all(Arc::clone(&server), bound)))
@@ -246,7 +252,7 @@ impl Running {
             server.executor.spawn(serial::serve(Arc::clone(&server), path, line)).detach();
         }
         log::info!("serving {} as {}", options.store.display(), server.host());
-        Ok(Running { server, listeners, threads: stop_threads, committer })
+        Ok(Running { server, listeners, end, committer, others })
     }
 
     /// Takes no more connections, lets every session say goodbye, and writes what is pending.
@@ -264,12 +270,16 @@ impl Running {
         self.server.progress.stop(&self.server.shared);
         // A panic there has aborted the process.
         let _joined = self.committer.join();
-        self.threads.close();
+        self.end.close();
+        self.server.housekeeping.close();
+        for thread in self.others {
+            let _joined = thread.join();
+        }
         log::info!("stopped");
     }
 }
 
-/// Opens and locks the store. What was found there and the owner should know is logged, and told for `status`.
+/// Opens and locks the store. What was found goes to the log; the lines of it that the owner should act on are returned too.
 fn open(options: &Options) -> Result<(Store, Vec<String>), Error> {
     let path = &options.store;
     let file = device::File::open(path).map_err(|error| match error.kind() {
@@ -288,11 +298,12 @@ fn open(options: &Options) -> Result<(Store, Vec<String>), Error> {
         error => Error::new(format!("cannot open the store {}: {error}", path.display())),
     })?;
     let level = if report.is_damaged() { log::Level::Error } else { log::Level::Info };
-    for line in report.to_string().lines() {
+    let found = report.to_string();
+    for line in found.lines() {
         log::log!(level, "store: {line}");
     }
-    let damage = "The store is damaged: stop the server, and `postfach check` names the messages.";
-    Ok((store, report.is_damaged().then(|| String::from(damage)).into_iter().collect()))
+    let damage = found.lines().skip(1).filter(|_| report.is_damaged());
+    Ok((store, damage.map(String::from).collect()))
 }
 
 fn no_store(path: &Path) -> Error {
@@ -342,6 +353,20 @@ fn host_name(domains: &[String]) -> String {
     }
 }
 
+/// Starts one thread per core for the conversations. They end when the sender returned is closed.
+fn start_sessions(server: &Arc<Server>) -> io::Result<(Sender<()>, Vec<JoinHandle<()>>)> {
+    let (end, stopped) = channel::bounded::<()>(1);
+    let mut threads = Vec::new();
+    for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+        let (server, stopped) = (Arc::clone(server), stopped.clone());
+        let run = move || {
+            let _closed = smol::block_on(server.executor.run(stopped.recv()));
+        };
+        threads.push(thread::Builder::new().name(String::from("session")).spawn(run)?);
+    }
+    Ok((end, threads))
+}
+
 fn start_committer(server: &Arc<Server>) -> io::Result<JoinHandle<()>> {
     let server = Arc::clone(server);
     thread::Builder::new().name(String::from("commit")).spawn(move || {
@@ -365,7 +390,7 @@ enum Chore {
     GiveBack,
 }
 
-fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) -> io::Result<()> {
+fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) -> io::Result<JoinHandle<()>> {
     let device = Arc::clone(server.shared.lock().journal().device());
     if let Some((offset, length)) = server.shared.lock().journal().prepare_ahead() {
         server.chore(Chore::Prepare { offset, length });
@@ -383,8 +408,7 @@ fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) ->
                 }
             }
         }
-    })?;
-    Ok(())
+    })
 }
 
 /// A panic where the store is changed leaves it half changed: then the process ends, and the next start replays what is durable.
