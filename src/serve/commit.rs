@@ -192,3 +192,174 @@ impl Progress {
 fn last_change(store: &Store, account: AccountId) -> Option<Position> {
     store.state().accounts.get(&account).map(|account| account.position)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Condvar;
+    use std::thread;
+
+    use super::*;
+    use crate::device::{Device, Memory};
+    use crate::journal::{Format, format};
+    use crate::limits::PIECE_BYTES;
+    use crate::types::Class;
+
+    #[derive(Clone, Copy, Default, PartialEq)]
+    enum Flush {
+        #[default]
+        Works,
+        Waits,
+        /// So many times, then it works again.
+        Fails(u32),
+    }
+
+    /// A device whose flush does what the test says.
+    struct Valve {
+        inner: Memory,
+        flush: Mutex<Flush>,
+        turned: Condvar,
+    }
+
+    impl Valve {
+        fn turn(&self, to: Flush) {
+            *self.flush.lock().unwrap() = to;
+            self.turned.notify_all();
+        }
+    }
+
+    impl Device for Valve {
+        fn size(&self) -> u64 {
+            self.inner.size()
+        }
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+            self.inner.read_at(offset, buf)
+        }
+        fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+            self.inner.write_at(offset, buf)
+        }
+        fn flush(&self) -> io::Result<()> {
+            let waiting = |flush: &mut Flush| *flush == Flush::Waits;
+            let mut flush = self.turned.wait_while(self.flush.lock().unwrap(), waiting).unwrap();
+            match *flush {
+                Flush::Fails(times) => {
+                    *flush = if times > 1 { Flush::Fails(times - 1) } else { Flush::Works };
+                    Err(io::Error::other("on purpose"))
+                }
+                _ => self.inner.flush(),
+            }
+        }
+        fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+            self.inner.discard(offset, length)
+        }
+        fn prepare(&self, offset: u64, length: u64) -> io::Result<()> {
+            self.inner.prepare(offset, length)
+        }
+        fn forget_cache(&self, offset: u64, length: u64) {
+            self.inner.forget_cache(offset, length);
+        }
+    }
+
+    /// Runs a test beside a committer.
+    fn with_committer(test: impl FnOnce(&Valve, &Shared, &Progress)) {
+        let inner = Memory::new(64 << 20);
+        let device = Arc::new(Valve { inner, flush: Mutex::default(), turned: Condvar::new() });
+        let mut random = |bytes: &mut [u8]| bytes.fill(7);
+        format(&*device, &Format { segment_bytes: None, force: true }, &mut random).unwrap();
+        let (store, _) = Store::open(Arc::clone(&device) as Arc<dyn Device>, &mut random).unwrap();
+        let progress = Progress::new(store.journal().durable());
+        let shared = Shared::new(store);
+        thread::scope(|scope| {
+            scope.spawn(|| progress.commit_all(&shared, &|_, _| {}));
+            // Whatever becomes of the test, the committer must be able to end.
+            let result =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&device, &shared, &progress)));
+            device.turn(Flush::Works);
+            progress.stop(&shared);
+            result.unwrap();
+        });
+    }
+
+    fn poll<T>(future: impl Future<Output = T> + Unpin) -> Option<T> {
+        smol::block_on(smol::future::poll_once(future))
+    }
+
+    #[test]
+    fn the_gate_opens_after_the_flush_and_the_account_wakes() {
+        with_committer(|device, shared, progress| {
+            let mut needs = Position::default();
+            shared.access(&mut needs).domain_add("example.test").unwrap();
+            let added = shared.access(&mut needs).mailbox_add("a@example.test", Class::S, String::new());
+            let account = added.unwrap();
+            smol::block_on(progress.reach(needs)).unwrap();
+            let seen = progress.durable();
+
+            device.turn(Flush::Waits);
+            let before = needs;
+            let mut watch = progress.watch(shared, account, seen).unwrap();
+            shared.access(&mut needs).password_set("a@example.test", String::from("x")).unwrap();
+            let mut reach = Box::pin(progress.reach(needs));
+            assert!(poll(&mut reach).is_none(), "the gate is shut");
+            assert_eq!(smol::block_on(progress.reach(before)), Ok(()), "but not for others");
+            let mut late = progress.watch(shared, account, seen).unwrap();
+            assert!(poll(&mut watch.listener).is_none() && poll(&mut late.listener).is_none());
+            device.turn(Flush::Works);
+            assert_eq!(smol::block_on(reach), Ok(()));
+            smol::block_on(watch.listener);
+            smol::block_on(late.listener);
+            assert!(progress.watch(shared, account, seen).is_none(), "it has changed since");
+            assert!(progress.watch(shared, account, progress.durable()).is_some());
+        });
+    }
+
+    #[test]
+    fn pieces_wait_for_room() {
+        with_committer(|device, shared, progress| {
+            device.turn(Flush::Waits);
+            let body = shared.access(&mut Position::default()).new_body();
+            let fitting = PENDING_BYTES / PIECE_BYTES - 1;
+            for piece in 0..fitting as u16 {
+                let storing = progress.store(shared, body, piece, vec![0; PIECE_BYTES]);
+                smol::block_on(storing).unwrap();
+            }
+            let mut storing =
+                Box::pin(progress.store(shared, body, fitting as u16, vec![0; 2 * PIECE_BYTES - 4096]));
+            assert!(poll(&mut storing).is_none());
+            device.turn(Flush::Works);
+            assert_eq!(smol::block_on(storing), Ok(()));
+        });
+    }
+
+    #[test]
+    fn one_failure_is_tried_again() {
+        with_committer(|device, shared, progress| {
+            let mut needs = Position::default();
+            device.turn(Flush::Fails(1));
+            shared.access(&mut needs).domain_add("kept.test").unwrap();
+            assert_eq!(smol::block_on(progress.reach(needs)), Ok(()));
+        });
+    }
+
+    /// With two failures of the flush the medium can be read again afterwards; with more, it cannot.
+    #[test]
+    fn what_cannot_be_written_is_refused_and_forgotten() {
+        for (failures, domains) in [(2, &["kept.test"][..]), (1000, &["kept.test", "lost.test"])] {
+            with_committer(|device, shared, progress| {
+                let mut needs = Position::default();
+                shared.access(&mut needs).domain_add("kept.test").unwrap();
+                smol::block_on(progress.reach(needs)).unwrap();
+                let kept = needs;
+                device.turn(Flush::Fails(failures));
+                shared.access(&mut needs).domain_add("lost.test").unwrap();
+                assert_eq!(smol::block_on(progress.reach(needs)), Err(NotStored));
+                assert_eq!(smol::block_on(progress.reach(kept)), Ok(()));
+                let refused = shared.access(&mut Position::default()).domain_add("more.test");
+                assert_eq!(refused, Err(StoreError::ReadOnly));
+                // Either nothing is left of what was refused, or it stays behind the gate.
+                let mut seen = Position::default();
+                assert_eq!(shared.access(&mut seen).settings().domains, domains);
+                assert_eq!(smol::block_on(progress.reach(seen)).is_ok(), failures == 2);
+            });
+        }
+    }
+}

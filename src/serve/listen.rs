@@ -143,7 +143,8 @@ fn turn_away(server: &Server, port: Port, stream: &Async<TcpStream>) {
 
 async fn complain(error: &io::Error) {
     // Errors of one connection that was gone before it was taken concern nobody (accept(2)).
-    let passing = [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted, io::ErrorKind::ConnectionReset];
+    let passing =
+        [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted, io::ErrorKind::ConnectionReset];
     if !passing.contains(&error.kind()) {
         log::warn!("cannot take a connection: {error}");
         Timer::after(REST).await;

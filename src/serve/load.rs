@@ -50,7 +50,9 @@ fn find(server: &Server, load: Load) -> Option<(Extent, Arc<dyn Device>)> {
     let store = server.shared.lock();
     let journal = store.journal();
     let extent = match load {
-        Load::Body { body, offset } => journal.find(body, u16::try_from(offset / PIECE_BYTES as u64).ok()?)?,
+        Load::Body { body, offset } => {
+            journal.find(body, u16::try_from(offset / PIECE_BYTES as u64).ok()?)?
+        }
         Load::Structure { body } => journal.find_structure(body)?,
     };
     Some((extent, Arc::clone(journal.device())))
@@ -79,6 +81,8 @@ fn missing_or_damaged(server: &Server, load: Load, error: &ReadError) -> LoadErr
         return LoadError::Missing;
     }
     let (Load::Body { body, .. } | Load::Structure { body }) = load;
-    log::error!("message body {body} cannot be read ({error:?}) and was not sent: run `postfach check` to see whose it is");
+    log::error!(
+        "message body {body} cannot be read ({error:?}) and was not sent: run `postfach check` to see whose it is"
+    );
     LoadError::Damaged
 }

@@ -41,7 +41,10 @@ impl Pool {
     ///
     /// # Errors
     /// `NotDone`.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NotDone> {
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NotDone> {
         let (answer, answered) = channel::bounded(1);
         let job: Job = Box::new(move || {
             // Nobody may be waiting any more.

@@ -116,7 +116,9 @@ mod tests {
     fn a_password_fits_its_hash_only() {
         let secrets = Secrets::start().unwrap();
         let ask = |job| smol::block_on(secrets.answer(job));
-        let SecretAnswer::Made { phc } = ask(SecretJob::Make { password: b"sesam".to_vec() }) else { panic!() };
+        let SecretAnswer::Made { phc } = ask(SecretJob::Make { password: b"sesam".to_vec() }) else {
+            panic!()
+        };
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
         let check = |password: &[u8], phc: Option<&str>| {
             let job = SecretJob::Check { password: password.to_vec(), phc: phc.map(String::from) };

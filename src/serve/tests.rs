@@ -62,7 +62,9 @@ impl Toy {
                 self.sending = Some(Sending::new(last.body, 0..u64::from(last.size)));
                 return self.sending.as_ref().unwrap().load();
             }
-            "lost" => return Some(Next::Load(crate::session::Load::Body { body: BodyId(u64::MAX), offset: 0 })),
+            "lost" => {
+                return Some(Next::Load(crate::session::Load::Body { body: BodyId(u64::MAX), offset: 0 }));
+            }
             "bye" => {
                 say(io, "bye");
                 return Some(Next::Close);

@@ -53,7 +53,8 @@ impl Tls {
         match config(certificate) {
             Ok(config) => {
                 let certificate = Arc::clone(certificate);
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current { certificate, config };
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) =
+                    Current { certificate, config };
             }
             Err(error) => log::error!("the new certificate cannot be used, the old one stays: {error}"),
         }
@@ -117,7 +118,9 @@ pub fn self_signed(host: &str, domains: &[String], year: i32) -> Result<Certific
     let mut names: Vec<String> = vec![String::from(host), String::from("localhost")];
     names.extend(domains.iter().flat_map(|domain| [domain.clone(), format!("mail.{domain}")]));
     names.retain(|name| name.is_ascii() && !name.is_empty());
-    names.extend([IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)].map(|ip| ip.to_string()));
+    names.extend(
+        [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)].map(|ip| ip.to_string()),
+    );
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     let mut params = rcgen::CertificateParams::new(names)?;
