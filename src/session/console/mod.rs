@@ -32,11 +32,12 @@
 use std::fmt::Write as _;
 
 use super::{Context, Farewell, Input, Io, Next, SecretAnswer, SecretJob, Session};
-use crate::limits::{CONSOLE_FAILURE_SECONDS_MAX, CONSOLE_IDLE_SECONDS, LOGIN_FAILURE_SECONDS};
+use crate::limits::CONSOLE_IDLE_SECONDS;
 use crate::types::Time;
 
 mod help;
 pub mod line;
+mod login;
 mod settings;
 mod show;
 mod table;
@@ -65,7 +66,7 @@ const PROMPT: &str = "postfach> ";
 pub enum Mode {
     /// The console's socket, or the offline console: whoever can open it is the owner.
     Socket,
-    /// A list of commands, as after the socket's first line `script`, and without marks.
+    /// A list of commands, as after the socket's first line `script`, without marks and with CR LF.
     Script,
     /// A serial line: whoever is there must log in.
     Serial,
@@ -169,11 +170,11 @@ impl Console {
         }
     }
 
-    /// Says text: control characters are shown and not sent, and a serial line gets CR LF.
+    /// Says text: control characters are shown and not sent, and only a socket's lines end in LF alone.
     fn say(&self, io: &mut Io, text: &str) {
         for letter in text.chars() {
             match letter {
-                '\n' if self.mode == Mode::Serial => io.out.extend_from_slice(b"\r\n"),
+                '\n' if self.mode != Mode::Socket => io.out.extend_from_slice(b"\r\n"),
                 '\n' => io.out.push(b'\n'),
                 letter if line::printable(letter) => {
                     io.out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
@@ -206,22 +207,6 @@ impl Console {
     fn close(&mut self) -> Next {
         self.waiting = Waiting::End;
         Next::Close
-    }
-
-    /// Asks for the administrator's password, or for the first one if there is none.
-    fn log_in(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
-        self.admin = None;
-        self.pending = None;
-        if cx.store().settings().admin.is_none() {
-            self.say(
-                io,
-                "\nThis box has no administrator's password yet. Set one now; until then it takes no commands here.\n",
-            );
-            return self.ask_password(io, None);
-        }
-        self.waiting = Waiting::Login;
-        self.say(io, "\nPassword: ");
-        self.want(io, WANT_SECRET)
     }
 
     fn prompt(&mut self, io: &mut Io) -> Next {
@@ -309,16 +294,6 @@ impl Console {
             self.say(io, GREETING);
         }
         self.prompt(io)
-    }
-
-    fn login(&mut self, password: Vec<u8>, io: &mut Io, cx: &mut Context<'_>) -> Next {
-        if password.is_empty() {
-            return self.log_in(io, cx);
-        }
-        let phc = cx.store().settings().admin.clone();
-        self.admin.clone_from(&phc);
-        self.waiting = Waiting::Secret { login: true };
-        Next::Secret(SecretJob::Check { password, phc })
     }
 
     fn command(&mut self, line: &[u8], io: &mut Io, cx: &mut Context<'_>) -> Next {
@@ -423,13 +398,7 @@ impl Console {
                 self.say(io, GREETING);
                 self.prompt(io)
             }
-            SecretAnswer::Checked(_) => {
-                log::warn!("wrong password at the serial console");
-                let seconds = LOGIN_FAILURE_SECONDS << self.failures.min(16);
-                self.failures += 1;
-                self.waiting = Waiting::Pause;
-                Next::Wait { account: None, seconds: seconds.min(CONSOLE_FAILURE_SECONDS_MAX), bytes: false }
-            }
+            SecretAnswer::Checked(_) => self.wrong(),
             SecretAnswer::Busy if login => {
                 self.say(io, "The server is busy: try again.\n");
                 self.log_in(io, cx)
@@ -462,27 +431,6 @@ impl Console {
             self.admin.clone_from(&cx.store().settings().admin);
         }
         self.result(row, &name, result, &out, io, cx)
-    }
-
-    /// Sets the first administrator's password, unless somebody else has meanwhile.
-    fn set_first(&mut self, phc: String, io: &mut Io, cx: &mut Context<'_>) -> Next {
-        if cx.store().settings().admin.is_some() {
-            self.say(io, "The administrator's password has been set elsewhere meanwhile: log in with it.\n");
-            return self.log_in(io, cx);
-        }
-        let done = cx.store().admin_set(phc.clone());
-        match done {
-            Ok(()) => {
-                self.admin = Some(phc);
-                self.say(io, "The administrator's password is set.\n");
-                self.say(io, GREETING);
-                self.prompt(io)
-            }
-            Err(error) => {
-                let why = settings::refused(error);
-                self.fail(io, cx, "admin passwd", &why)
-            }
-        }
     }
 
     fn result(
