@@ -56,8 +56,26 @@ pub const POP3_LINE_BYTES_MAX: usize = 2 * 1024;
 pub const IMAP_LINE_BYTES_MAX: usize = 64 * 1024;
 /// All literals of one IMAP command other than APPEND's message, bytes.
 pub const IMAP_LITERALS_BYTES_MAX: usize = 64 * 1024;
+/// The same two before login, bytes: who has shown no password gets little memory.
+pub const IMAP_LOGIN_BYTES_MAX: usize = 8 * 1024;
 /// Nesting of parentheses and search keys in an IMAP command.
 pub const IMAP_DEPTH_MAX: usize = 32;
+/// Ranges of one set of message numbers.
+pub const IMAP_RANGES_MAX: usize = 8192;
+/// Keys of one SEARCH.
+pub const IMAP_SEARCH_KEYS_MAX: usize = 1000;
+/// Items of one FETCH.
+pub const IMAP_FETCH_ITEMS_MAX: usize = 256;
+/// Part numbers of one section: deeper than any structure that is looked into.
+pub const IMAP_SECTION_DEPTH_MAX: usize = MIME_DEPTH_MAX + 1;
+/// Field names of one HEADER.FIELDS.
+pub const IMAP_HEADER_NAMES_MAX: usize = 256;
+/// Patterns of one LIST.
+pub const IMAP_PATTERNS_MAX: usize = 100;
+/// Fields of one ID (RFC 2971 §3.3).
+pub const IMAP_ID_FIELDS_MAX: usize = 30;
+/// Capabilities that one ENABLE names.
+pub const IMAP_ENABLE_MAX: usize = 64;
 /// Nesting of MIME parts that is looked into; deeper ones are leaves.
 pub const MIME_DEPTH_MAX: usize = 50;
 /// MIME parts of one message that are looked into; the rest belongs to the last one.

@@ -1,0 +1,343 @@
+//! A whole command: its tag, its name, and what its arguments say (RFC 3501 §6 and the extensions named below).
+//!
+//! A new command is one arm in [`Tagged::parse`]'s table, one variant, and a file of its own when it has arguments of its own.
+
+use std::borrow::Cow;
+
+use super::By;
+use super::cursor::{Bad, Cursor, Secret};
+use super::fetch::Fetch;
+use super::flags::Store;
+use super::line::base64_decode;
+use super::list::List;
+use super::search::Search;
+use super::set::SequenceSet;
+use super::status::StatusItem;
+use crate::limits;
+
+/// A command with its tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagged<'a> {
+    /// Told back in the response that ends the command.
+    pub tag: &'a str,
+    /// What is wanted.
+    pub command: Command<'a>,
+}
+
+/// Why bytes are no command. Answered BAD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalid<'a> {
+    /// There is no valid tag: `* BAD`.
+    NoTag,
+    /// No command has this name.
+    Unknown {
+        /// The tag to answer with.
+        tag: &'a str,
+    },
+    /// The command is known, its arguments are not its.
+    Arguments {
+        /// The tag to answer with.
+        tag: &'a str,
+        /// What to say.
+        text: &'static str,
+    },
+}
+
+impl<'a> Invalid<'a> {
+    /// The tag to answer with, and the text.
+    pub fn answer(self) -> (Option<&'a str>, &'static str) {
+        match self {
+            Invalid::NoTag => (None, "No valid tag"),
+            Invalid::Unknown { tag } => (Some(tag), "Unknown command"),
+            Invalid::Arguments { tag, text } => (Some(tag), text),
+        }
+    }
+}
+
+/// A field of ID and its value.
+pub type IdField<'a> = (Cow<'a, [u8]>, Option<Cow<'a, [u8]>>);
+
+/// Every command. APPEND is not among them: [`super::Gather`] yields it before its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// RFC 3501 §6.1.1
+    Capability,
+    /// RFC 3501 §6.1.2
+    Noop,
+    /// RFC 3501 §6.1.3
+    Logout,
+    /// RFC 2971; NIL and `()` are no fields.
+    Id(Vec<IdField<'a>>),
+    /// RFC 3501 §6.2.1
+    StartTls,
+    /// RFC 3501 §6.2.2
+    Authenticate {
+        /// The SASL mechanism as written.
+        mechanism: &'a str,
+        /// The decoded initial response (RFC 4959), which may be empty.
+        initial: Option<Secret<'static>>,
+    },
+    /// RFC 3501 §6.2.3
+    Login {
+        /// Who.
+        user: Cow<'a, [u8]>,
+        /// And the password.
+        password: Secret<'a>,
+    },
+    /// RFC 5161: the names as written.
+    Enable(Vec<&'a str>),
+    /// RFC 3501 §6.3.1
+    Select(Select),
+    /// RFC 3501 §6.3.2
+    Examine(Select),
+    /// RFC 3501 §6.3.3. A trailing delimiter, which announces children, is still there.
+    Create(String),
+    /// RFC 3501 §6.3.4
+    Delete(String),
+    /// RFC 3501 §6.3.5
+    Rename {
+        /// The name now.
+        from: String,
+        /// The name then.
+        to: String,
+    },
+    /// RFC 3501 §6.3.6
+    Subscribe(String),
+    /// RFC 3501 §6.3.7
+    Unsubscribe(String),
+    /// RFC 3501 §6.3.8, RFC 5258
+    List(List),
+    /// RFC 3501 §6.3.9
+    Lsub {
+        /// The reference name, decoded.
+        reference: String,
+        /// The pattern, decoded.
+        pattern: String,
+    },
+    /// RFC 2342
+    Namespace,
+    /// RFC 3501 §6.3.10
+    Status {
+        /// The folder.
+        mailbox: String,
+        /// What of it.
+        items: Vec<StatusItem>,
+    },
+    /// RFC 2177
+    Idle,
+    /// RFC 3501 §6.4.1
+    Check,
+    /// RFC 3501 §6.4.2
+    Close,
+    /// RFC 3691
+    Unselect,
+    /// RFC 3501 §6.4.3; with a set, UID EXPUNGE of RFC 4315 §2.1.
+    Expunge {
+        /// Only these UIDs.
+        uids: Option<SequenceSet>,
+    },
+    /// RFC 3501 §6.4.4
+    Search(Search),
+    /// RFC 3501 §6.4.5
+    Fetch(Fetch),
+    /// RFC 3501 §6.4.6
+    Store(Store<'a>),
+    /// RFC 3501 §6.4.7
+    Copy(Transfer),
+    /// RFC 6851
+    Move(Transfer),
+}
+
+/// What SELECT and EXAMINE say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Select {
+    /// The folder.
+    pub mailbox: String,
+    /// `(CONDSTORE)`: RFC 7162 §3.1.8.
+    pub condstore: bool,
+}
+
+/// What COPY and MOVE say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// What the set's numbers are.
+    pub by: By,
+    /// Which messages.
+    pub set: SequenceSet,
+    /// Where to.
+    pub mailbox: String,
+}
+
+impl<'a> Tagged<'a> {
+    /// Reads a whole command: `bytes` as [`super::Gather`] gives them, without the last CRLF, literals in place.
+    ///
+    /// `command = tag SP (command-any / command-auth / command-nonauth / command-select) CRLF`
+    pub fn parse(bytes: &'a [u8]) -> Result<Tagged<'a>, Invalid<'a>> {
+        let mut cursor = Cursor::new(bytes);
+        let tag = cursor.tag().map_err(|_| Invalid::NoTag)?;
+        if !cursor.take(b' ') {
+            return Err(if cursor.end().is_ok() { Invalid::Unknown { tag } } else { Invalid::NoTag });
+        }
+        let name = cursor.keyword().map_err(|_| Invalid::Unknown { tag })?;
+        let command = match command(&name, &mut cursor) {
+            Some(command) => command.and_then(|command| cursor.end().map(|()| command)),
+            None => return Err(Invalid::Unknown { tag }),
+        };
+        match command {
+            Ok(command) => Ok(Tagged { tag, command }),
+            Err(Bad(text)) => Err(Invalid::Arguments { tag, text }),
+        }
+    }
+}
+
+/// The table of commands. None: no such command.
+fn command<'a>(name: &str, cursor: &mut Cursor<'a>) -> Option<Result<Command<'a>, Bad>> {
+    Some(match name {
+        "CAPABILITY" => Ok(Command::Capability),
+        "NOOP" => Ok(Command::Noop),
+        "LOGOUT" => Ok(Command::Logout),
+        "STARTTLS" => Ok(Command::StartTls),
+        "NAMESPACE" => Ok(Command::Namespace),
+        "IDLE" => Ok(Command::Idle),
+        "CHECK" => Ok(Command::Check),
+        "CLOSE" => Ok(Command::Close),
+        "UNSELECT" => Ok(Command::Unselect),
+        "EXPUNGE" => Ok(Command::Expunge { uids: None }),
+        "ID" => id(cursor),
+        "AUTHENTICATE" => authenticate(cursor),
+        "LOGIN" => login(cursor),
+        "ENABLE" => enable(cursor),
+        "SELECT" => Select::parse(cursor).map(Command::Select),
+        "EXAMINE" => Select::parse(cursor).map(Command::Examine),
+        "CREATE" => mailbox(cursor).map(Command::Create),
+        "DELETE" => mailbox(cursor).map(Command::Delete),
+        "SUBSCRIBE" => mailbox(cursor).map(Command::Subscribe),
+        "UNSUBSCRIBE" => mailbox(cursor).map(Command::Unsubscribe),
+        "RENAME" => rename(cursor),
+        "LIST" => List::parse(cursor).map(Command::List),
+        "LSUB" => List::parse_lsub(cursor).map(|(reference, pattern)| Command::Lsub { reference, pattern }),
+        "STATUS" => status(cursor),
+        "APPEND" => Err(Bad("APPEND wants a folder, maybe flags and a date, and a literal")),
+        "UID" => return uid(cursor),
+        _ => return with_numbers(name, cursor, By::Sequence),
+    })
+}
+
+/// The commands that also exist behind UID.
+fn with_numbers<'a>(name: &str, cursor: &mut Cursor<'a>, by: By) -> Option<Result<Command<'a>, Bad>> {
+    Some(match name {
+        "SEARCH" => Search::parse(cursor, by).map(Command::Search),
+        "FETCH" => Fetch::parse(cursor, by).map(Command::Fetch),
+        "STORE" => Store::parse(cursor, by).map(Command::Store),
+        "COPY" => Transfer::parse(cursor, by).map(Command::Copy),
+        "MOVE" => Transfer::parse(cursor, by).map(Command::Move),
+        _ => return None,
+    })
+}
+
+/// `uid = "UID" SP (copy / fetch / search / store / move / uid-expunge)`; `uid-expunge = "EXPUNGE" SP sequence-set`
+fn uid<'a>(cursor: &mut Cursor<'a>) -> Option<Result<Command<'a>, Bad>> {
+    let name = match cursor.space().and_then(|()| cursor.keyword()) {
+        Ok(name) => name,
+        Err(_) => return Some(Err(Bad("UID of which command?"))),
+    };
+    if name == "EXPUNGE" {
+        let uids = cursor.space().and_then(|()| SequenceSet::parse(cursor));
+        return Some(uids.map(|uids| Command::Expunge { uids: Some(uids) }));
+    }
+    with_numbers(&name, cursor, By::Uid)
+}
+
+/// `SP mailbox`
+fn mailbox(cursor: &mut Cursor<'_>) -> Result<String, Bad> {
+    cursor.space()?;
+    cursor.mailbox()
+}
+
+/// `rename = "RENAME" SP mailbox SP mailbox`
+fn rename<'a>(cursor: &mut Cursor<'_>) -> Result<Command<'a>, Bad> {
+    Ok(Command::Rename { from: mailbox(cursor)?, to: mailbox(cursor)? })
+}
+
+/// `status = "STATUS" SP mailbox SP "(" status-att *(SP status-att) ")"`
+fn status<'a>(cursor: &mut Cursor<'_>) -> Result<Command<'a>, Bad> {
+    let mailbox = mailbox(cursor)?;
+    cursor.space()?;
+    Ok(Command::Status { mailbox, items: StatusItem::parse_list(cursor)? })
+}
+
+/// `id = "ID" SP id_params_list`; `id_params_list = "(" #(string SP nstring) ")" / nil` (RFC 2971 §4)
+fn id<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Bad> {
+    cursor.space()?;
+    if cursor.word("NIL") {
+        return Ok(Command::Id(Vec::new()));
+    }
+    let fields = cursor.list(limits::IMAP_ID_FIELDS_MAX, |cursor| {
+        let name = cursor.string()?;
+        cursor.space()?;
+        Ok((name, cursor.nstring()?))
+    })?;
+    Ok(Command::Id(fields))
+}
+
+/// `authenticate = "AUTHENTICATE" SP auth-type [SP (base64 / "=")] *(CRLF base64)` (RFC 4959 §7)
+fn authenticate<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Bad> {
+    cursor.space()?;
+    let mechanism = cursor.atom()?;
+    let mut initial = None;
+    if cursor.take(b' ') {
+        let text = cursor.run(|byte| byte != b' ');
+        let bytes = if text == b"=" { Ok(Vec::new()) } else { base64_decode(text) };
+        let bytes = bytes.ok().filter(|_| !text.is_empty()).ok_or(Bad("Not base64"))?;
+        initial = Some(Secret(bytes.into()));
+    }
+    Ok(Command::Authenticate { mechanism, initial })
+}
+
+/// `login = "LOGIN" SP userid SP password`; both astrings
+fn login<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Bad> {
+    cursor.space()?;
+    let user = cursor.astring()?;
+    cursor.space()?;
+    Ok(Command::Login { user, password: Secret(cursor.astring()?) })
+}
+
+/// `"ENABLE" 1*(SP capability)` (RFC 5161 §4)
+fn enable<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Bad> {
+    cursor.space()?;
+    let mut names = vec![cursor.atom()?];
+    while cursor.take(b' ') {
+        if names.len() == limits::IMAP_ENABLE_MAX {
+            return Err(Bad("Too long a list"));
+        }
+        names.push(cursor.atom()?);
+    }
+    Ok(Command::Enable(names))
+}
+
+impl Select {
+    /// `select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"]`, after the command's name (RFC 4466 §3).
+    fn parse(cursor: &mut Cursor<'_>) -> Result<Select, Bad> {
+        let mailbox = mailbox(cursor)?;
+        let mut condstore = false;
+        if cursor.take(b' ') {
+            let parameters = cursor.list(1, |cursor| match cursor.keyword()?.as_str() {
+                "CONDSTORE" => Ok(condstore = true),
+                _ => Err(Bad("Unknown parameter of SELECT")),
+            })?;
+            if parameters.is_empty() {
+                return Err(Bad("Parameter of SELECT expected"));
+            }
+        }
+        Ok(Select { mailbox, condstore })
+    }
+}
+
+impl Transfer {
+    /// `copy = "COPY" SP sequence-set SP mailbox`; `move = "MOVE" SP sequence-set SP mailbox`, after the command's name.
+    fn parse(cursor: &mut Cursor<'_>, by: By) -> Result<Transfer, Bad> {
+        cursor.space()?;
+        let set = SequenceSet::parse(cursor)?;
+        Ok(Transfer { by, set, mailbox: mailbox(cursor)? })
+    }
+}
