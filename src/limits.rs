@@ -80,6 +80,8 @@ pub const IMAP_ENABLE_MAX: usize = 64;
 pub const MIME_DEPTH_MAX: usize = 50;
 /// MIME parts of one message that are looked into; the rest belongs to the last one.
 pub const MIME_PARTS_MAX: usize = 1000;
+/// A multipart's boundary, bytes. RFC 2046 §5.1.1 allows 70; a line has 998 (RFC 5322 §2.1.1).
+pub const BOUNDARY_BYTES_MAX: usize = 998;
 /// Bytes of one header field that are understood; the rest of it is stored but not looked into.
 pub const HEADER_FIELD_BYTES_MAX: usize = 32 * 1024;
 /// A message's structure as stored, bytes: must fit a frame.

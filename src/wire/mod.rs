@@ -11,6 +11,7 @@ pub mod line;
 pub mod mime;
 pub mod pop3;
 pub mod smtp;
+pub mod structure;
 
 /// The bytes are not of the grammar. Says no more: a peer that sent them knows what it sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,3 @@
+//! The laws of the scanner and of section lookup.
+
+use super::*;
