@@ -1,1 +1,4 @@
 //! (in progress)
+pub mod fetch;
+pub mod job;
+pub mod search;

@@ -77,12 +77,20 @@ mod tests {
 
     #[test]
     fn the_forms_of_append() {
-        let Header::Message(append) = header(b"A003 append saved-messages (\\Seen) ", 310, true) else { panic!() };
-        assert_eq!((append.tag, append.mailbox.as_str(), append.flags.system), ("A003", "saved-messages", Flags::SEEN));
+        let Header::Message(append) = header(b"A003 append saved-messages (\\Seen) ", 310, true) else {
+            panic!()
+        };
+        assert_eq!(
+            (append.tag, append.mailbox.as_str(), append.flags.system),
+            ("A003", "saved-messages", Flags::SEEN)
+        );
         assert_eq!((append.date, append.size, append.sync), (None, 310, true));
         let full = b"a APPEND {5}\r\ninbox (\\Draft $a) \" 1-Jan-1970 00:00:01 +0000\" ";
         let Header::Message(append) = header(full, 0, false) else { panic!() };
-        assert_eq!((append.mailbox.as_str(), append.date, append.flags.keywords), ("INBOX", Some(Time(1)), vec!["$a"]));
+        assert_eq!(
+            (append.mailbox.as_str(), append.date, append.flags.keywords),
+            ("INBOX", Some(Time(1)), vec!["$a"])
+        );
         assert!(matches!(header(b"a APPEND \"x y\" ", 1, true), Header::Message(_)));
     }
 
@@ -92,8 +100,15 @@ mod tests {
             assert_eq!(header(text, 1, true), Header::Other, "{}", text.escape_ascii());
         }
         for text in [
-            &b"a APPEND  "[..], b"a APPEND x", b"a APPEND x  ", b"a APPEND x (\\Recent) ", b"a APPEND x \"yesterday\" ", b"a APPEND R&D ",
-            b"a APPEND x () () ", b"a APPEND x ()", b"a APPEND {1}\r\n",
+            &b"a APPEND  "[..],
+            b"a APPEND x",
+            b"a APPEND x  ",
+            b"a APPEND x (\\Recent) ",
+            b"a APPEND x \"yesterday\" ",
+            b"a APPEND R&D ",
+            b"a APPEND x () () ",
+            b"a APPEND x ()",
+            b"a APPEND {1}\r\n",
         ] {
             assert!(matches!(header(text, 1, true), Header::Bad("a", _)), "{}", text.escape_ascii());
         }

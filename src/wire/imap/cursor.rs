@@ -313,8 +313,20 @@ mod tests {
     #[test]
     fn what_is_no_astring_is_refused() {
         let bad: [&[u8]; 14] = [
-            b"", b" ", b"(", b"a b", b"\"a", b"\"a\\n\"", b"\"a\nb\"", b"\"a\0\"", b"{3}\r\nab", b"{-1}\r\n", b"{3}ab",
-            b"{1}\r\n\0", b"{99999999999999999999}\r\n", b"{4294967295}\r\nabc",
+            b"",
+            b" ",
+            b"(",
+            b"a b",
+            b"\"a",
+            b"\"a\\n\"",
+            b"\"a\nb\"",
+            b"\"a\0\"",
+            b"{3}\r\nab",
+            b"{-1}\r\n",
+            b"{3}ab",
+            b"{1}\r\n\0",
+            b"{99999999999999999999}\r\n",
+            b"{4294967295}\r\nabc",
         ];
         for text in bad {
             assert!(whole(text, Cursor::astring).is_err(), "{}", text.escape_ascii());

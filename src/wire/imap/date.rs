@@ -3,7 +3,8 @@
 use super::cursor::{Bad, Cursor};
 use crate::types::Time;
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAY_SECONDS: i64 = 86_400;
 
 /// A day of the calendar without time or zone: days since 1970-01-01.
@@ -31,7 +32,8 @@ impl Day {
         // Years begin in March here, so that the leap day is a year's last.
         let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
         let day_of_year = i64::from((153 * month + 2) / 5 + day - 1);
-        let day_of_age = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year;
+        let day_of_age =
+            year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year;
         Some(Day(day_of_age - 719_468))
     }
 
@@ -91,7 +93,8 @@ const BAD_DATE: Bad = Bad("Not a date");
 fn date_after_day(cursor: &mut Cursor<'_>, day: u32) -> Result<Day, Bad> {
     cursor.expect(b'-', BAD_DATE.0)?;
     let name = cursor.run(|byte| byte.is_ascii_alphabetic());
-    let month = MONTHS.iter().position(|month| name.eq_ignore_ascii_case(month.as_bytes())).ok_or(BAD_DATE)?;
+    let month =
+        MONTHS.iter().position(|month| name.eq_ignore_ascii_case(month.as_bytes())).ok_or(BAD_DATE)?;
     cursor.expect(b'-', BAD_DATE.0)?;
     let year = digits(cursor, 4..=4)?;
     Day::from_date(i64::from(year), month as u32 + 1, day).ok_or(BAD_DATE)
@@ -165,7 +168,16 @@ mod tests {
         assert_eq!(day("1-Feb-1994"), Ok(Day(8797)));
         assert_eq!(day("\"01-FEB-1994\""), Ok(Day(8797)));
         assert_eq!(Day::of(Time(-1)), Day(-1));
-        for text in ["", "1-Feb-94", "30-Feb-1994", "29-Feb-1900", "0-Jan-2000", "1-Foo-2000", "\"1-Jan-2000", "1-Jan-2000\""] {
+        for text in [
+            "",
+            "1-Feb-94",
+            "30-Feb-1994",
+            "29-Feb-1900",
+            "0-Jan-2000",
+            "1-Foo-2000",
+            "\"1-Jan-2000",
+            "1-Jan-2000\"",
+        ] {
             assert!(day(text).is_err(), "{text}");
         }
     }

@@ -110,7 +110,8 @@ fn add(items: &mut Vec<Item>, item: Item) {
 /// `"ALL" / "FULL" / "FAST"`, which stand alone.
 fn macro_items(cursor: &mut Cursor<'_>) -> Option<&'static [Item]> {
     const FULL: &[Item] = &[Item::Flags, Item::InternalDate, Item::Rfc822Size, Item::Envelope, Item::Body];
-    let (_, count) = [("FAST", 3), ("ALL", 4), ("FULL", 5)].into_iter().find(|(name, _)| cursor.word(name))?;
+    let (_, count) =
+        [("FAST", 3), ("ALL", 4), ("FULL", 5)].into_iter().find(|(name, _)| cursor.word(name))?;
     FULL.get(..count)
 }
 
@@ -194,9 +195,18 @@ mod tests {
     fn items_and_their_names() {
         assert_eq!(names(" 1 (flags uid Envelope)"), "FLAGS,UID,ENVELOPE,");
         assert_eq!(names(" 1 RFC822"), "RFC822,");
-        assert_eq!(names(" 1 (RFC822.HEADER RFC822.SIZE RFC822.TEXT)"), "RFC822.HEADER,RFC822.SIZE,RFC822.TEXT,");
-        assert_eq!(names(" 1 (BODY BODYSTRUCTURE INTERNALDATE MODSEQ)"), "BODY,BODYSTRUCTURE,INTERNALDATE,MODSEQ,");
-        assert_eq!(names(" 1 BODY.PEEK[1.HEADER.FIELDS (SUBJECT)]<0.9>"), "BODY[1.HEADER.FIELDS (SUBJECT)]<0>,");
+        assert_eq!(
+            names(" 1 (RFC822.HEADER RFC822.SIZE RFC822.TEXT)"),
+            "RFC822.HEADER,RFC822.SIZE,RFC822.TEXT,"
+        );
+        assert_eq!(
+            names(" 1 (BODY BODYSTRUCTURE INTERNALDATE MODSEQ)"),
+            "BODY,BODYSTRUCTURE,INTERNALDATE,MODSEQ,"
+        );
+        assert_eq!(
+            names(" 1 BODY.PEEK[1.HEADER.FIELDS (SUBJECT)]<0.9>"),
+            "BODY[1.HEADER.FIELDS (SUBJECT)]<0>,"
+        );
         assert_eq!(names(" 1 (BODY[] BODY[]<0.1> BODY[])"), "BODY[],BODY[]<0>,");
     }
 
@@ -214,7 +224,12 @@ mod tests {
         assert_eq!(uid.items, [Item::Uid, Item::Flags, Item::ModSeq]);
         assert_eq!(uid.changed_since, Some(12345));
         assert!(!uid.sets_seen());
-        for (text, seen) in [(" 1 RFC822", true), (" 1 RFC822.HEADER", false), (" 1 BODY[HEADER]", true), (" 1 BODY.PEEK[]", false)] {
+        for (text, seen) in [
+            (" 1 RFC822", true),
+            (" 1 RFC822.HEADER", false),
+            (" 1 BODY[HEADER]", true),
+            (" 1 BODY.PEEK[]", false),
+        ] {
             assert_eq!(fetch(text, By::Sequence).unwrap().sets_seen(), seen, "{text}");
         }
     }
@@ -222,9 +237,25 @@ mod tests {
     #[test]
     fn what_is_no_fetch_is_refused() {
         for text in [
-            "", " 1", " 1 ", " 1 ()", " 1 (FLAGS", " 1 FLAGS UID", " 1 FOO", " 1 BODY.PEEK", " 1 RFC822[]", " 1 BODY[]<0>", " 1 (FLAGS )",
-            " 1 BODY[", " 0 FLAGS", " 1 FLAGS (CHANGEDSINCE)", " 1 FLAGS ()", " 1 FLAGS (VANISHED)", " 1 FLAGS (CHANGEDSINCE 1) ",
-            " 1 ((FLAGS))", " 1 ALL FLAGS",
+            "",
+            " 1",
+            " 1 ",
+            " 1 ()",
+            " 1 (FLAGS",
+            " 1 FLAGS UID",
+            " 1 FOO",
+            " 1 BODY.PEEK",
+            " 1 RFC822[]",
+            " 1 BODY[]<0>",
+            " 1 (FLAGS )",
+            " 1 BODY[",
+            " 0 FLAGS",
+            " 1 FLAGS (CHANGEDSINCE)",
+            " 1 FLAGS ()",
+            " 1 FLAGS (VANISHED)",
+            " 1 FLAGS (CHANGEDSINCE 1) ",
+            " 1 ((FLAGS))",
+            " 1 ALL FLAGS",
         ] {
             assert!(fetch(text, By::Sequence).is_err(), "{text}");
         }

@@ -138,9 +138,27 @@ mod tests {
         let forms = [
             (" 2:4 FLAGS ()", FlagChange::Replace, false, Flags::NONE, None),
             (" 2:4 +FLAGS (\\Deleted)", FlagChange::Add, false, Flags::DELETED, None),
-            (" 2:4 -flags.silent \\SEEN \\Draft", FlagChange::Remove, true, Flags::SEEN.with(Flags::DRAFT), None),
-            (" 2:4 (UNCHANGEDSINCE 320162338) +FLAGS.SILENT (\\Deleted)", FlagChange::Add, true, Flags::DELETED, Some(320_162_338)),
-            (" 2:4 (unchangedsince 0) FLAGS \\Answered", FlagChange::Replace, false, Flags::ANSWERED, Some(0)),
+            (
+                " 2:4 -flags.silent \\SEEN \\Draft",
+                FlagChange::Remove,
+                true,
+                Flags::SEEN.with(Flags::DRAFT),
+                None,
+            ),
+            (
+                " 2:4 (UNCHANGEDSINCE 320162338) +FLAGS.SILENT (\\Deleted)",
+                FlagChange::Add,
+                true,
+                Flags::DELETED,
+                Some(320_162_338),
+            ),
+            (
+                " 2:4 (unchangedsince 0) FLAGS \\Answered",
+                FlagChange::Replace,
+                false,
+                Flags::ANSWERED,
+                Some(0),
+            ),
         ];
         for (text, change, silent, system, unchanged_since) in forms {
             let store = store(text).unwrap();
@@ -163,9 +181,24 @@ mod tests {
     #[test]
     fn what_is_no_store_is_refused() {
         for text in [
-            "", " 1", " 1 FLAGS", " 1 FLAGS ", " 1 +FLAGS (\\Recent)", " 1 FLAGS (\\*)", " 1 FLAGS (\\Foo)", " 1 ++FLAGS ()",
-            " 1 +-FLAGS ()", " 1 FLAGS.LOUD ()", " 1 FLAGS (a", " 1 FLAGS () ", " 1 () FLAGS ()", " 1 (UNCHANGEDSINCE) FLAGS ()",
-            " 1 (X 1) FLAGS ()", " 1 (UNCHANGEDSINCE 1 UNCHANGEDSINCE 2) FLAGS ()", " 1 FLAGS (\"a\")", " 1 FLAGS (ä)",
+            "",
+            " 1",
+            " 1 FLAGS",
+            " 1 FLAGS ",
+            " 1 +FLAGS (\\Recent)",
+            " 1 FLAGS (\\*)",
+            " 1 FLAGS (\\Foo)",
+            " 1 ++FLAGS ()",
+            " 1 +-FLAGS ()",
+            " 1 FLAGS.LOUD ()",
+            " 1 FLAGS (a",
+            " 1 FLAGS () ",
+            " 1 () FLAGS ()",
+            " 1 (UNCHANGEDSINCE) FLAGS ()",
+            " 1 (X 1) FLAGS ()",
+            " 1 (UNCHANGEDSINCE 1 UNCHANGEDSINCE 2) FLAGS ()",
+            " 1 FLAGS (\"a\")",
+            " 1 FLAGS (ä)",
         ] {
             assert!(store(text).is_err(), "{text}");
         }

@@ -126,7 +126,11 @@ impl Gather {
         loop {
             let Some(end) = self.line_end(unread) else {
                 let length = unread.len().saturating_sub(self.line);
-                return if length >= self.line_room() { self.refuse(unread, Refusal::LineTooLong, self.line, Some(0)) } else { Gathered::More };
+                return if length >= self.line_room() {
+                    self.refuse(unread, Refusal::LineTooLong, self.line, Some(0))
+                } else {
+                    Gathered::More
+                };
             };
             let Some(header) = literal_header(unread, self.line, end) else {
                 *self = Gather { logged_in: self.logged_in, ..Gather::default() };
@@ -153,14 +157,21 @@ impl Gather {
     }
 
     /// The first sight of a literal: whether it is APPEND's message, or too big.
-    fn literal<'a>(&mut self, unread: &'a [u8], header: LiteralHeader, consumed: usize) -> Option<Gathered<'a>> {
+    fn literal<'a>(
+        &mut self,
+        unread: &'a [u8],
+        header: LiteralHeader,
+        consumed: usize,
+    ) -> Option<Gathered<'a>> {
         let rest = (!header.sync).then_some(header.size);
         match append::header(&unread[..header.start], header.size, header.sync) {
             append::Header::Message(append) => {
                 *self = Gather { logged_in: self.logged_in, ..Gather::default() };
                 return Some(Gathered::Append { append, consumed });
             }
-            append::Header::Bad(_, bad) => return Some(self.refuse(unread, Refusal::Append(bad), consumed, rest)),
+            append::Header::Bad(_, bad) => {
+                return Some(self.refuse(unread, Refusal::Append(bad), consumed, rest));
+            }
             append::Header::Other => {}
         }
         let room = self.bounds().1.saturating_sub(self.literals) as u64;
@@ -195,7 +206,13 @@ impl Gather {
     }
 
     /// `skip` is what is left of the literal whose header was last; none when the command is over because the client waits.
-    fn refuse<'a>(&mut self, unread: &'a [u8], why: Refusal, consumed: usize, skip: Option<u64>) -> Gathered<'a> {
+    fn refuse<'a>(
+        &mut self,
+        unread: &'a [u8],
+        why: Refusal,
+        consumed: usize,
+        skip: Option<u64>,
+    ) -> Gathered<'a> {
         *self = Gather { logged_in: self.logged_in, skip, ..Gather::default() };
         Gathered::Refused { tag: tag(unread), why, consumed }
     }
@@ -236,7 +253,8 @@ impl Gather {
         }
         if let Some(end) = unread.windows(2).position(|pair| pair == b"\r\n") {
             // A client that waits for a continuation has been told BAD: its command is over.
-            self.skip = literal_header(unread, 0, end).filter(|header| !header.sync).map(|header| header.size);
+            self.skip =
+                literal_header(unread, 0, end).filter(|header| !header.sync).map(|header| header.size);
             return Gathered::Skip { consumed: end + 2 };
         }
         // A literal's header may be cut here.

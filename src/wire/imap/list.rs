@@ -160,13 +160,18 @@ mod tests {
     #[test]
     fn the_extended_form() {
         let all = ListSelect { subscribed: true, remote: true, recursive_match: true, special_use: true };
-        let list_all = list(r#" (SUBSCRIBED REMOTE RecursiveMatch SPECIAL-USE) "" ("INBOX" Drafts %) return (children)"#).unwrap();
+        let list_all = list(
+            r#" (SUBSCRIBED REMOTE RecursiveMatch SPECIAL-USE) "" ("INBOX" Drafts %) return (children)"#,
+        )
+        .unwrap();
         assert_eq!(list_all.select, all);
         assert_eq!(list_all.patterns, ["INBOX", "Drafts", "%"]);
         assert!(list_all.extended && list_all.returns.children);
         let special = list(r#" (SPECIAL-USE) "" "*""#).unwrap();
         assert!(special.extended && special.select.special_use && special.returns == ListReturn::default());
-        let returns = list(r#" "" "*" RETURN (SPECIAL-USE CHILDREN SUBSCRIBED STATUS (MESSAGES UNSEEN))"#).unwrap().returns;
+        let returns = list(r#" "" "*" RETURN (SPECIAL-USE CHILDREN SUBSCRIBED STATUS (MESSAGES UNSEEN))"#)
+            .unwrap()
+            .returns;
         assert!(returns.special_use && returns.children && returns.subscribed);
         assert_eq!(returns.status, [StatusItem::Messages, StatusItem::Unseen]);
         assert!(list(r#" () "" %  RETURN ()"#).is_err());
@@ -176,8 +181,19 @@ mod tests {
     #[test]
     fn what_is_no_list_is_refused() {
         for text in [
-            "", " ", r#" """#, r#" "" "#, r#" "" ()"#, r#" (FOO) "" *"#, r#" (RECURSIVEMATCH) "" *"#, r#" "" * RETURN (FOO)"#,
-            r#" "" * RETURN"#, r#" "" * CHILDREN"#, r#" "" * RETURN (STATUS)"#, r#" "" (* (%))"#, r#" "" &"#,
+            "",
+            " ",
+            r#" """#,
+            r#" "" "#,
+            r#" "" ()"#,
+            r#" (FOO) "" *"#,
+            r#" (RECURSIVEMATCH) "" *"#,
+            r#" "" * RETURN (FOO)"#,
+            r#" "" * RETURN"#,
+            r#" "" * CHILDREN"#,
+            r#" "" * RETURN (STATUS)"#,
+            r#" "" (* (%))"#,
+            r#" "" &"#,
         ] {
             assert!(list(text).is_err(), "{text}");
         }

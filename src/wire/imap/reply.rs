@@ -213,7 +213,12 @@ fn system_names<'a>(flags: Flags) -> impl Iterator<Item = &'a str> {
 }
 
 /// `"(" [flag-fetch *(SP flag-fetch)] ")"`: a message's flags. `keyword` names keyword n of the account.
-pub fn flag_list<'a>(out: &mut Vec<u8>, flags: Flags, recent: bool, keyword: impl Fn(usize) -> Option<&'a str>) {
+pub fn flag_list<'a>(
+    out: &mut Vec<u8>,
+    flags: Flags,
+    recent: bool,
+    keyword: impl Fn(usize) -> Option<&'a str>,
+) {
     let recent = recent.then_some("\\Recent");
     words(out, recent.into_iter().chain(system_names(flags)).chain(flags.keywords().filter_map(keyword)));
 }

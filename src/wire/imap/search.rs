@@ -235,7 +235,8 @@ impl Parser<'_, '_> {
     fn mod_sequence(&mut self) -> Result<Key, Bad> {
         if self.cursor.peek() == Some(b'"') {
             let entry = self.cursor.quoted()?;
-            if !entry.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"/flags/")) || entry.len() == 7 {
+            if !entry.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"/flags/")) || entry.len() == 7
+            {
                 return Err(Bad("Unknown entry of MODSEQ"));
             }
             self.cursor.space()?;
@@ -323,7 +324,13 @@ mod tests {
             ("MODSEQ \"/flags/\\\\draft\" all 620162338", Key::ModSeq(620_162_338)),
             ("NOT SEEN", Key::Not(Box::new(Key::With(Flags::SEEN)))),
             ("(SEEN)", Key::With(Flags::SEEN)),
-            ("(1 (SEEN DRAFT))", Key::And(vec![Key::Sequence(set("1")), Key::And(vec![Key::With(Flags::SEEN), Key::With(Flags::DRAFT)])])),
+            (
+                "(1 (SEEN DRAFT))",
+                Key::And(vec![
+                    Key::Sequence(set("1")),
+                    Key::And(vec![Key::With(Flags::SEEN), Key::With(Flags::DRAFT)]),
+                ]),
+            ),
         ];
         for (text, wanted) in keys {
             assert_eq!(key(&format!(" {text}")), wanted, "{text}");
@@ -340,7 +347,10 @@ mod tests {
 
     #[test]
     fn a_chain_of_or_is_one_list() {
-        assert_eq!(key(" OR SEEN OR DRAFT RECENT"), Key::Or(vec![Key::With(Flags::SEEN), Key::With(Flags::DRAFT), Key::Recent]));
+        assert_eq!(
+            key(" OR SEEN OR DRAFT RECENT"),
+            Key::Or(vec![Key::With(Flags::SEEN), Key::With(Flags::DRAFT), Key::Recent])
+        );
         let left = Key::Or(vec![Key::Or(vec![Key::With(Flags::SEEN), Key::With(Flags::DRAFT)]), Key::Recent]);
         assert_eq!(key(" OR OR SEEN DRAFT RECENT"), left);
         assert!(search(&format!(" {}SEEN", "OR SEEN ".repeat(500))).is_ok());
@@ -362,9 +372,33 @@ mod tests {
     #[test]
     fn what_is_no_search_is_refused() {
         for text in [
-            "", " ", " FOO", " SEEN ", " ()", " (SEEN", " NOT", " OR SEEN", " OR SEEN ", " FROM", " FROM ", " SINCE x", " LARGER -1",
-            " LARGER 4294967296", " UID", " UID x", " 0", " CHARSET", " CHARSET UTF-8", " KEYWORD \\Seen", " MODSEQ x", " HEADER X",
-            " MODSEQ \"/other/a\" all 1", " MODSEQ \"/flags/a\" some 1", " HEADER \"a b\" c", " SEEN  DRAFT", " ORSEEN DRAFT",
+            "",
+            " ",
+            " FOO",
+            " SEEN ",
+            " ()",
+            " (SEEN",
+            " NOT",
+            " OR SEEN",
+            " OR SEEN ",
+            " FROM",
+            " FROM ",
+            " SINCE x",
+            " LARGER -1",
+            " LARGER 4294967296",
+            " UID",
+            " UID x",
+            " 0",
+            " CHARSET",
+            " CHARSET UTF-8",
+            " KEYWORD \\Seen",
+            " MODSEQ x",
+            " HEADER X",
+            " MODSEQ \"/other/a\" all 1",
+            " MODSEQ \"/flags/a\" some 1",
+            " HEADER \"a b\" c",
+            " SEEN  DRAFT",
+            " ORSEEN DRAFT",
         ] {
             assert!(search(text).is_err(), "{text}");
         }
@@ -372,7 +406,11 @@ mod tests {
 
     #[test]
     fn sides_of_a_day() {
-        let table = [(When::Before, [true, false, false]), (When::On, [false, true, false]), (When::Since, [false, true, true])];
+        let table = [
+            (When::Before, [true, false, false]),
+            (When::On, [false, true, false]),
+            (When::Since, [false, true, true]),
+        ];
         for (when, wanted) in table {
             assert_eq!([4, 5, 6].map(|day| when.holds(Day(day), Day(5))), wanted);
         }

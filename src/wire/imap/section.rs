@@ -166,8 +166,19 @@ mod tests {
     #[test]
     fn every_section_prints_as_it_was_read() {
         for text in [
-            "[]", "[1]", "[4.2.2.1]", "[HEADER]", "[TEXT]", "[4.1.MIME]", "[4.2.HEADER]", "[4.2.TEXT]", "[HEADER.FIELDS (DATE FROM)]",
-            "[1.HEADER.FIELDS (SUBJECT)]", "[4.2.HEADER.FIELDS.NOT (X-a Y)]", "[HEADER.FIELDS (\"\")]", "[HEADER.FIELDS (\"a(b\")]",
+            "[]",
+            "[1]",
+            "[4.2.2.1]",
+            "[HEADER]",
+            "[TEXT]",
+            "[4.1.MIME]",
+            "[4.2.HEADER]",
+            "[4.2.TEXT]",
+            "[HEADER.FIELDS (DATE FROM)]",
+            "[1.HEADER.FIELDS (SUBJECT)]",
+            "[4.2.HEADER.FIELDS.NOT (X-a Y)]",
+            "[HEADER.FIELDS (\"\")]",
+            "[HEADER.FIELDS (\"a(b\")]",
             "[4294967295]",
         ] {
             let mut out = Vec::new();
@@ -181,8 +192,25 @@ mod tests {
     #[test]
     fn what_is_no_section_is_refused() {
         for text in [
-            "", "[", "[0]", "[1.]", "[.1]", "[1..2]", "[MIME]", "[1 ]", "[ 1]", "[HEADER.FIELDS]", "[HEADER.FIELDS ()]", "[TEXT.1]",
-            "[1TEXT]", "[1.FOO]", "[HEADER.FIELDS (A B]", "[HEADER.FIELDS (\"A\tB\")]", "[HEADER.FIELDS (A:)]", "[4294967296]", "[]]",
+            "",
+            "[",
+            "[0]",
+            "[1.]",
+            "[.1]",
+            "[1..2]",
+            "[MIME]",
+            "[1 ]",
+            "[ 1]",
+            "[HEADER.FIELDS]",
+            "[HEADER.FIELDS ()]",
+            "[TEXT.1]",
+            "[1TEXT]",
+            "[1.FOO]",
+            "[HEADER.FIELDS (A B]",
+            "[HEADER.FIELDS (\"A\tB\")]",
+            "[HEADER.FIELDS (A:)]",
+            "[4294967296]",
+            "[]]",
         ] {
             assert!(section(text).is_err(), "{text}");
         }

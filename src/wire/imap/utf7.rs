@@ -136,8 +136,20 @@ mod tests {
     #[test]
     fn what_has_another_spelling_or_none_is_refused() {
         let bad: [&[u8]; 14] = [
-            b"R&D", b"&", b"&AOQ", b"&AOQ-&AOQ-", b"&AEE-", b"&AA0-", b"&A-", b"&AOR-", b"&2D0-", b"&AOQ=-", b"&AO Q-",
-            b"a\x07", b"\xff", b"&AOQA-",
+            b"R&D",
+            b"&",
+            b"&AOQ",
+            b"&AOQ-&AOQ-",
+            b"&AEE-",
+            b"&AA0-",
+            b"&A-",
+            b"&AOR-",
+            b"&2D0-",
+            b"&AOQ=-",
+            b"&AO Q-",
+            b"a\x07",
+            b"\xff",
+            b"&AOQA-",
         ];
         for text in bad {
             assert_eq!(decode(text), Err(Malformed), "{}", text.escape_ascii());
