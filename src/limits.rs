@@ -70,8 +70,8 @@ pub const IMAP_FETCH_ITEMS_MAX: usize = 256;
 pub const IMAP_SECTION_DEPTH_MAX: usize = MIME_DEPTH_MAX + 1;
 /// Field names of one HEADER.FIELDS.
 pub const IMAP_HEADER_NAMES_MAX: usize = 256;
-/// Patterns of one LIST.
-pub const IMAP_PATTERNS_MAX: usize = 100;
+/// Patterns of one LIST: each is held against every folder.
+pub const IMAP_PATTERNS_MAX: usize = 32;
 /// Fields of one ID (RFC 2971 §3.3).
 pub const IMAP_ID_FIELDS_MAX: usize = 30;
 /// Capabilities that one ENABLE names.

@@ -29,8 +29,8 @@ pub enum Header<'a> {
     Other,
     /// The literal is the message.
     Message(Append<'a>),
-    /// APPEND of this tag, with bad arguments.
-    Bad(&'a str, Bad),
+    /// APPEND with bad arguments.
+    Bad(Bad),
 }
 
 /// Looks at `before`, a command up to the `{` of a literal that has `size` bytes.
@@ -48,7 +48,7 @@ pub fn header(before: &[u8], size: u64, sync: bool) -> Header<'_> {
     }
     match arguments(&mut cursor) {
         Ok((mailbox, flags, date)) => Header::Message(Append { tag, mailbox, flags, date, size, sync }),
-        Err(bad) => Header::Bad(tag, bad),
+        Err(bad) => Header::Bad(bad),
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
             b"a APPEND x ()",
             b"a APPEND {1}\r\n",
         ] {
-            assert!(matches!(header(text, 1, true), Header::Bad("a", _)), "{}", text.escape_ascii());
+            assert!(matches!(header(text, 1, true), Header::Bad(_)), "{}", text.escape_ascii());
         }
     }
 }

@@ -322,12 +322,13 @@ impl Select {
         let mut condstore = false;
         if cursor.take(b' ') {
             let parameters = cursor.list(1, |cursor| match cursor.keyword()?.as_str() {
-                "CONDSTORE" => Ok(condstore = true),
+                "CONDSTORE" => Ok(()),
                 _ => Err(Bad("Unknown parameter of SELECT")),
             })?;
             if parameters.is_empty() {
                 return Err(Bad("Parameter of SELECT expected"));
             }
+            condstore = true;
         }
         Ok(Select { mailbox, condstore })
     }
@@ -339,5 +340,167 @@ impl Transfer {
         cursor.space()?;
         let set = SequenceSet::parse(cursor)?;
         Ok(Transfer { by, set, mailbox: mailbox(cursor)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(text: &str) -> Command<'_> {
+        Tagged::parse(text.as_bytes()).unwrap_or_else(|invalid| panic!("{text}: {invalid:?}")).command
+    }
+
+    fn set(text: &str) -> SequenceSet {
+        SequenceSet::parse(&mut Cursor::new(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn commands_without_arguments() {
+        let plain = [
+            ("CAPABILITY", Command::Capability),
+            ("noop", Command::Noop),
+            ("LogOut", Command::Logout),
+            ("STARTTLS", Command::StartTls),
+            ("NAMESPACE", Command::Namespace),
+            ("IDLE", Command::Idle),
+            ("CHECK", Command::Check),
+            ("CLOSE", Command::Close),
+            ("UNSELECT", Command::Unselect),
+            ("EXPUNGE", Command::Expunge { uids: None }),
+        ];
+        for (name, wanted) in plain {
+            let text = format!("a1 {name}");
+            assert_eq!(Tagged::parse(text.as_bytes()), Ok(Tagged { tag: "a1", command: wanted }));
+            let more = format!("a1 {name} x");
+            assert!(
+                matches!(Tagged::parse(more.as_bytes()), Err(Invalid::Arguments { tag: "a1", .. })),
+                "{more}"
+            );
+        }
+    }
+
+    #[test]
+    fn login_takes_astrings_in_every_writing_and_hides_the_password() {
+        for text in
+            ["a LOGIN anna secret", "a login \"anna\" {6}\r\nsecret", "a LOGIN {4+}\r\nanna \"secret\""]
+        {
+            let Command::Login { user, password } = command(text) else { panic!() };
+            assert_eq!((user.as_ref(), password.0.as_ref()), (&b"anna"[..], &b"secret"[..]));
+        }
+        assert!(format!("{:?}", command("a LOGIN anna secret")).ends_with("password: Secret }"));
+    }
+
+    #[test]
+    fn authenticate_with_and_without_initial_response() {
+        let initial = |text| match command(text) {
+            Command::Authenticate { mechanism, initial } => {
+                (mechanism, initial.map(|secret| secret.0.into_owned()))
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(initial("a AUTHENTICATE PLAIN"), ("PLAIN", None));
+        assert_eq!(initial("a AUTHENTICATE EXTERNAL ="), ("EXTERNAL", Some(vec![])));
+        assert_eq!(initial("a authenticate PLAIN AGEAYg=="), ("PLAIN", Some(b"\0a\0b".to_vec())));
+        for text in
+            ["a AUTHENTICATE", "a AUTHENTICATE PLAIN ", "a AUTHENTICATE PLAIN *", "a AUTHENTICATE PLAIN = ="]
+        {
+            assert!(Tagged::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn id_is_a_list_or_nil() {
+        let field = |name: &'static str, value: Option<&'static str>| -> IdField<'static> {
+            (Cow::Borrowed(name.as_bytes()), value.map(|value| Cow::Borrowed(value.as_bytes())))
+        };
+        assert_eq!(command("a ID NIL"), Command::Id(vec![]));
+        assert_eq!(command("a ID ()"), Command::Id(vec![]));
+        let wanted = Command::Id(vec![field("name", Some("sodr")), field("os", None)]);
+        assert_eq!(command("a ID (\"name\" \"sodr\" {2}\r\nos NIL)"), wanted);
+        let fields = |count: usize| format!("a ID ({})", vec!["\"a\" NIL"; count].join(" "));
+        assert!(Tagged::parse(fields(limits::IMAP_ID_FIELDS_MAX).as_bytes()).is_ok());
+        assert!(Tagged::parse(fields(limits::IMAP_ID_FIELDS_MAX + 1).as_bytes()).is_err());
+        for text in ["a ID", "a ID (\"name\")", "a ID (name \"x\")", "a ID (NIL NIL)"] {
+            assert!(Tagged::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn commands_about_folders() {
+        let select = |condstore| Select { mailbox: "INBOX".to_owned(), condstore };
+        assert_eq!(command("a SELECT inbox"), Command::Select(select(false)));
+        assert_eq!(command("a EXAMINE \"INBOX\" (condstore)"), Command::Examine(select(true)));
+        assert_eq!(command("a CREATE owatagusiam/"), Command::Create("owatagusiam/".to_owned()));
+        assert_eq!(command("a DELETE &AOQ-"), Command::Delete("ä".to_owned()));
+        assert_eq!(
+            command("a RENAME a {1}\r\nb"),
+            Command::Rename { from: "a".to_owned(), to: "b".to_owned() }
+        );
+        assert_eq!(command("a SUBSCRIBE \"\""), Command::Subscribe(String::new()));
+        assert_eq!(command("a UNSUBSCRIBE x"), Command::Unsubscribe("x".to_owned()));
+        assert_eq!(
+            command("a LSUB \"\" *"),
+            Command::Lsub { reference: String::new(), pattern: "*".to_owned() }
+        );
+        let status = Command::Status { mailbox: "x".to_owned(), items: vec![StatusItem::UidNext] };
+        assert_eq!(command("a STATUS x (UIDNEXT)"), status);
+        assert_eq!(command("a ENABLE CONDSTORE X-GOOD"), Command::Enable(vec!["CONDSTORE", "X-GOOD"]));
+        for text in [
+            "SELECT",
+            "SELECT a ()",
+            "SELECT a (X)",
+            "SELECT a b",
+            "RENAME a",
+            "STATUS x",
+            "ENABLE",
+            "ENABLE ",
+            "CREATE R&D",
+        ] {
+            assert!(Tagged::parse(format!("a {text}").as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn uid_says_what_the_numbers_are() {
+        let transfer = |by| Transfer { by, set: set("2:4"), mailbox: "MEETING".to_owned() };
+        assert_eq!(command("a COPY 2:4 MEETING"), Command::Copy(transfer(By::Sequence)));
+        assert_eq!(command("a uid copy 2:4 MEETING"), Command::Copy(transfer(By::Uid)));
+        assert_eq!(command("a MOVE 2:4 MEETING"), Command::Move(transfer(By::Sequence)));
+        assert_eq!(command("a UID MOVE 2:4 MEETING"), Command::Move(transfer(By::Uid)));
+        assert_eq!(command("a UID EXPUNGE 3000:3002"), Command::Expunge { uids: Some(set("3000:3002")) });
+        assert!(matches!(command("a UID SEARCH ALL"), Command::Search(Search { by: By::Uid, .. })));
+        assert!(matches!(command("a UID FETCH 1 FLAGS"), Command::Fetch(Fetch { by: By::Uid, .. })));
+        assert!(matches!(command("a UID STORE 1 FLAGS ()"), Command::Store(Store { by: By::Uid, .. })));
+        assert_eq!(Tagged::parse(b"a UID NOOP"), Err(Invalid::Unknown { tag: "a" }));
+        assert!(matches!(Tagged::parse(b"a UID"), Err(Invalid::Arguments { .. })));
+        assert!(matches!(Tagged::parse(b"a UID EXPUNGE"), Err(Invalid::Arguments { .. })));
+    }
+
+    #[test]
+    fn errors_know_the_tag_when_there_is_one() {
+        for text in [
+            &b""[..],
+            b" ",
+            b"+ NOOP",
+            b"* NOOP",
+            b" NOOP",
+            b"a+ NOOP",
+            b"\"a\" NOOP",
+            b"\xff NOOP",
+            b"a\nb NOOP",
+        ] {
+            assert_eq!(Tagged::parse(text), Err(Invalid::NoTag), "{}", text.escape_ascii());
+        }
+        for text in [&b"a"[..], b"a ", b"a FROB", b"a  NOOP", b"a (", b"a XNOOP 1"] {
+            assert_eq!(Tagged::parse(text), Err(Invalid::Unknown { tag: "a" }), "{}", text.escape_ascii());
+        }
+        for text in [&b"a NOOP "[..], b"a NOOP\nb", b"a LOGIN a\nb c", b"a APPEND x"] {
+            assert!(
+                matches!(Tagged::parse(text), Err(Invalid::Arguments { tag: "a", .. })),
+                "{}",
+                text.escape_ascii()
+            );
+        }
     }
 }

@@ -29,13 +29,13 @@ pub enum Item {
     Flags,
     /// INTERNALDATE
     InternalDate,
-    /// RFC822: as BODY[], but told under this name.
+    /// RFC822: as `BODY[]`, but told under this name.
     Rfc822,
-    /// RFC822.HEADER: as BODY.PEEK[HEADER].
+    /// RFC822.HEADER: as `BODY.PEEK[HEADER]`.
     Rfc822Header,
     /// RFC822.SIZE
     Rfc822Size,
-    /// RFC822.TEXT: as BODY[TEXT].
+    /// RFC822.TEXT: as `BODY[TEXT]`.
     Rfc822Text,
     /// BODY without a section: the structure without extension data.
     Body,

@@ -169,7 +169,7 @@ impl Gather {
                 *self = Gather { logged_in: self.logged_in, ..Gather::default() };
                 return Some(Gathered::Append { append, consumed });
             }
-            append::Header::Bad(_, bad) => {
+            append::Header::Bad(bad) => {
                 return Some(self.refuse(unread, Refusal::Append(bad), consumed, rest));
             }
             append::Header::Other => {}
@@ -285,4 +285,172 @@ fn literal_header(bytes: &[u8], line: usize, end: usize) -> Option<LiteralHeader
 fn tag(bytes: &[u8]) -> Option<&str> {
     let mut cursor = Cursor::new(bytes);
     cursor.tag().ok().filter(|_| cursor.take(b' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes out of a client's bytes, with the session's part done: everything is consumed as told.
+    fn events(bytes: &[u8], step: usize, logged_in: bool) -> Vec<String> {
+        let mut gather = Gather { logged_in, ..Gather::default() };
+        let (mut events, mut inbox) = (Vec::new(), Vec::new());
+        for piece in bytes.chunks(step) {
+            inbox.extend_from_slice(piece);
+            loop {
+                let consumed = match gather.next(&inbox) {
+                    Gathered::More => break,
+                    Gathered::Continue => {
+                        events.push("+".to_owned());
+                        0
+                    }
+                    Gathered::Command { bytes, consumed } => {
+                        events.push(bytes.escape_ascii().to_string());
+                        consumed
+                    }
+                    Gathered::Append { append, consumed } => {
+                        events.push(format!("{} APPEND {} {}", append.tag, append.size, append.sync));
+                        if !append.sync {
+                            gather.skip_rest(append.size);
+                        }
+                        consumed
+                    }
+                    Gathered::Refused { tag, why, consumed } => {
+                        events.push(format!("{} BAD {}", tag.unwrap_or("*"), why.text()));
+                        consumed
+                    }
+                    Gathered::Skip { consumed } => {
+                        assert!(consumed > 0);
+                        consumed
+                    }
+                };
+                inbox.drain(..consumed);
+            }
+            assert!(inbox.len() <= 2 * limits::IMAP_LINE_BYTES_MAX);
+        }
+        if !inbox.is_empty() {
+            events.push(format!("left {}", inbox.len().min(99)));
+        }
+        events
+    }
+
+    /// The same however the bytes arrive.
+    fn same(bytes: &[u8], logged_in: bool) -> Vec<String> {
+        let whole = events(bytes, bytes.len().max(1), logged_in);
+        for step in [1, 2, 3, 7, 1000] {
+            assert_eq!(events(bytes, step, logged_in), whole, "in steps of {step}");
+        }
+        whole
+    }
+
+    #[test]
+    fn lines_and_literals() {
+        let text =
+            b"a NOOP\r\nb LOGIN {4}\r\nanna {3+}\r\na\r\n\r\n\r\nc X {0}\r\n\r\nd {0+}\r\n {1}\r\nx\r\ne NOO";
+        let wanted = [
+            "a NOOP",
+            "+",
+            "b LOGIN {4}\\r\\nanna {3+}\\r\\na\\r\\n",
+            "",
+            "+",
+            "c X {0}\\r\\n",
+            "+",
+            "d {0+}\\r\\n {1}\\r\\nx",
+            "left 5",
+        ];
+        assert_eq!(same(text, true), wanted);
+    }
+
+    #[test]
+    fn only_crlf_ends_a_line() {
+        assert_eq!(same(b"a NOOP\nb NOOP\r\nc\rd\r\r\n", true), ["a NOOP\\nb NOOP", "c\\rd\\r"]);
+        assert_eq!(same(b"a X {3}\nabc\r\n", true), ["a X {3}\\nabc"]);
+    }
+
+    #[test]
+    fn what_looks_like_a_literal_and_is_none_ends_the_line() {
+        for text in [
+            "{}",
+            "{-1}",
+            "{+}",
+            "{1 }",
+            "{ 1}",
+            "{1++}",
+            "{1}x",
+            "{99999999999999999999}",
+            "{000000000000000000001}",
+            "{1",
+            "1}",
+        ] {
+            assert_eq!(
+                same(format!("a X {text}\r\nb NOOP\r\n").as_bytes(), true),
+                [format!("a X {text}"), "b NOOP".to_owned()]
+            );
+        }
+    }
+
+    #[test]
+    fn a_literal_that_is_too_big_is_refused_and_the_next_command_found() {
+        let max = limits::IMAP_LITERALS_BYTES_MAX;
+        let sync = format!("a LOGIN {{{}}}\r\nb NOOP\r\n", max + 1);
+        assert_eq!(same(sync.as_bytes(), true), ["a BAD Literal too big", "b NOOP"]);
+        let filling = "x\r\n".repeat(max / 3 + 1);
+        let plus =
+            format!("a LOGIN {{{}+}}\r\n{filling} {{3+}}\r\n\r\n\r y {{2}}\r\nb NOOP\r\n", filling.len());
+        assert_eq!(same(plus.as_bytes(), true), ["a BAD Literal too big", "b NOOP"]);
+        let sum = format!("a X {{{max}+}}\r\n{} {{1+}}\r\nx\r\nb NOOP\r\n", "y".repeat(max));
+        assert_eq!(same(sum.as_bytes(), true), ["a BAD Literal too big", "b NOOP"]);
+        assert_eq!(same(b"a X {18446744073709551615+}\r\nb NOOP\r\n", true), ["a BAD Literal too big"]);
+        let fits = format!("a X {{{max}}}\r\n{}\r\n", "y".repeat(max));
+        assert_eq!(same(fits.as_bytes(), true).len(), 2);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_refused_and_the_next_command_found() {
+        let max = limits::IMAP_LINE_BYTES_MAX;
+        let line = |length: usize| format!("tag {}\r\nb NOOP\r\n", "x".repeat(length - 6));
+        assert_eq!(same(line(max).as_bytes(), true).len(), 2);
+        assert_eq!(same(line(max + 1).as_bytes(), true), ["tag BAD Command line too long", "b NOOP"]);
+        assert_eq!(same(line(max * 3).as_bytes(), true), ["tag BAD Command line too long", "b NOOP"]);
+        let behind = format!("a X {{5+}}\r\n\r\nb\r\n{} {{3+}}\r\nc\r\n\r\nb NOOP\r\n", "x".repeat(max));
+        assert_eq!(same(behind.as_bytes(), true), ["a BAD Command line too long", "b NOOP"]);
+        assert_eq!(
+            same(&[vec![b'('; max], b"\r\nb NOOP\r\n".to_vec()].concat(), true),
+            ["* BAD Command line too long", "b NOOP"]
+        );
+    }
+
+    #[test]
+    fn before_login_the_bounds_are_narrow() {
+        let max = limits::IMAP_LOGIN_BYTES_MAX;
+        let line = format!("a {}\r\n", "x".repeat(max));
+        assert_eq!(same(line.as_bytes(), false), ["a BAD Command line too long"]);
+        assert_eq!(same(format!("a LOGIN {{{}}}\r\n", max + 1).as_bytes(), false), ["a BAD Literal too big"]);
+        assert_eq!(same(format!("a LOGIN {{{max}}}\r\n").as_bytes(), false)[0], "+");
+    }
+
+    #[test]
+    fn the_message_of_append_is_left_to_the_session() {
+        assert_eq!(same(b"a APPEND x {99999999}\r\nb NOOP\r\n", true), ["a APPEND 99999999 true", "b NOOP"]);
+        assert_eq!(
+            same(b"a APPEND {1}\r\nx () {5+}\r\n\r\nc\r\n\r\nb NOOP\r\n", true),
+            ["+", "a APPEND 5 false", "b NOOP"]
+        );
+        let bad = b"a APPEND x (\\Recent) {5+}\r\n\r\nc\r\n\r\nb NOOP\r\n";
+        assert_eq!(same(bad, true), ["a BAD Not a flag that can be set", "b NOOP"]);
+        assert_eq!(same(b"a APPEND R&D {5}\r\nb NOOP\r\n", true), ["a BAD Not a folder name", "b NOOP"]);
+        assert_eq!(same(b"a APPEND x\r\n", true), ["a APPEND x"]);
+    }
+
+    #[test]
+    fn after_the_message_comes_the_end_of_the_line() {
+        let mut gather = Gather::default();
+        assert_eq!(gather.append_end(b"\r"), AppendEnd::More);
+        assert_eq!(gather.append_end(b"\r\nb NOOP"), AppendEnd::End { consumed: 2 });
+        assert_eq!(gather.append_end(b" {3+}\r\nabc\r\n"), AppendEnd::Bad);
+        assert_eq!(gather.next(b" {3+}\r\nabc\r\n"), Gathered::Skip { consumed: 7 });
+        assert_eq!(gather.next(b"abc\r\n"), Gathered::Skip { consumed: 3 });
+        assert_eq!(gather.next(b"\r\nb X\r\n"), Gathered::Skip { consumed: 2 });
+        assert_eq!(gather.next(b"b X\r\n"), Gathered::Command { bytes: b"b X", consumed: 5 });
+    }
 }

@@ -89,6 +89,6 @@ mod tests {
             assert_eq!(sasl_answer(text), Err(Malformed), "{}", text.escape_ascii());
         }
         assert_eq!(base64_encode(b"\0a\0b"), "AGEAYg==");
-        assert!(!format!("{:?}", sasl_answer(b"AGEAYg==")).contains('a'.to_string().repeat(2).as_str()));
+        assert_eq!(format!("{:?}", sasl_answer(b"AGEAYg==")), "Ok(Response(Secret))");
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Invariants: a response code is followed by a text, always; text is one line of ASCII-safe bytes, whatever is passed in.
 
-use super::date::print_date_time;
 use super::status::StatusItem;
 use super::utf7;
-use crate::types::{Flags, Serial, Time, Uid, UidSet};
+use crate::types::{Flags, Serial, Uid, UidSet};
+
+pub use super::fetch_line::FetchLine;
 
 /// `resp-cond-state = ("OK" / "NO" / "BAD") SP resp-text`, and BYE and PREAUTH, which are untagged only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +158,7 @@ pub fn string(out: &mut Vec<u8>, bytes: &[u8]) {
         out.push(b'"');
     } else {
         literal_header(out, bytes.len() as u64);
-        // CHAR8 has no NUL.
+        // Deliberate: CHAR8 has no NUL, so strings of an envelope show another byte for it. Bodies do not pass here.
         out.extend(bytes.iter().map(|byte| if *byte == 0 { b'?' } else { *byte }));
     }
 }
@@ -315,76 +316,100 @@ pub fn id(out: &mut Vec<u8>, fields: &[(&str, &str)]) {
     out.extend_from_slice(b")\r\n");
 }
 
-// ---- FETCH ----
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// `"*" SP nz-number SP "FETCH" SP "(" msg-att ")"`, put together item by item, maybe over several steps of the session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FetchLine {
-    empty: bool,
-}
-
-impl FetchLine {
-    /// Begins the response about message `sequence`.
-    pub fn begin(out: &mut Vec<u8>, sequence: u32) -> FetchLine {
-        out.extend_from_slice(format!("* {sequence} FETCH (").as_bytes());
-        FetchLine { empty: true }
+    fn printed(print: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        print(&mut out);
+        String::from_utf8(out).unwrap()
     }
 
-    /// Before each item: the space between two.
-    pub fn item(&mut self, out: &mut Vec<u8>) {
-        if !self.empty {
-            out.push(b' ');
+    #[test]
+    fn a_text_follows_every_code() {
+        let set = UidSet::from_ascending([1, 2, 3, 7].map(Uid));
+        let permanent = Code::PermanentFlags { system: Flags(31), keywords: &["$a"], new_keywords: true };
+        let codes = [
+            (Code::Word("TRYCREATE"), "TRYCREATE"),
+            (Code::Capability(&["IMAP4rev1", "IDLE"]), "CAPABILITY IMAP4rev1 IDLE"),
+            (Code::BadCharset(&["US-ASCII", "UTF-8"]), "BADCHARSET (US-ASCII UTF-8)"),
+            (permanent, "PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $a \\*)"),
+            (Code::UidNext(Uid(4392)), "UIDNEXT 4392"),
+            (Code::UidValidity(3_857_529_045), "UIDVALIDITY 3857529045"),
+            (Code::Unseen(12), "UNSEEN 12"),
+            (Code::HighestModSeq(Serial(715_194_045_007)), "HIGHESTMODSEQ 715194045007"),
+            (Code::Modified(&set), "MODIFIED 1:3,7"),
+            (Code::AppendUid { uid_validity: 38505, uid: Uid(3955) }, "APPENDUID 38505 3955"),
+            (Code::CopyUid { uid_validity: 38505, from: &set, to: &set }, "COPYUID 38505 1:3,7 1:3,7"),
+        ];
+        for (code, text) in codes {
+            let line = printed(|out| tagged(out, "a1", Condition::Ok, Some(code), "Done"));
+            assert_eq!(line, format!("a1 OK [{text}] Done\r\n"));
+            let line = printed(|out| untagged(out, Condition::No, Some(code), ""));
+            assert_eq!(line, format!("* NO [{text}] .\r\n"));
         }
-        self.empty = false;
     }
 
-    /// `"UID" SP uniqueid`
-    pub fn uid(&mut self, out: &mut Vec<u8>, uid: Uid) {
-        self.item(out);
-        out.extend_from_slice(format!("UID {uid}").as_bytes());
+    #[test]
+    fn a_text_is_one_line() {
+        assert_eq!(printed(|out| tagged(out, "a", Condition::Bad, None, "x\r\n* OK\0ü")), "a BAD x* OK\r\n");
+        assert_eq!(printed(|out| untagged(out, Condition::Bye, None, "Bye")), "* BYE Bye\r\n");
+        assert_eq!(printed(|out| continue_with(out, "idling")), "+ idling\r\n");
+        assert_eq!(printed(go_on), "+ OK\r\n");
     }
 
-    /// `"FLAGS" SP "(" [flag-fetch *(SP flag-fetch)] ")"`; see [`flag_list`].
-    pub fn flags<'a>(
-        &mut self,
-        out: &mut Vec<u8>,
-        flags: Flags,
-        recent: bool,
-        keyword: impl Fn(usize) -> Option<&'a str>,
-    ) {
-        self.item(out);
-        out.extend_from_slice(b"FLAGS ");
-        flag_list(out, flags, recent, keyword);
+    #[test]
+    fn strings_are_quoted_where_they_can_be() {
+        let strings: [(&[u8], &str); 5] = [
+            (b"", "\"\""),
+            (b"a \"b\" \\", "\"a \\\"b\\\" \\\\\""),
+            ("ü".as_bytes(), "{2}\r\nü"),
+            (b"a\r\nb", "{4}\r\na\r\nb"),
+            (b"a\0", "{2}\r\na?"),
+        ];
+        for (bytes, text) in strings {
+            assert_eq!(printed(|out| string(out, bytes)), text);
+            assert_eq!(printed(|out| nstring(out, Some(bytes))), text);
+        }
+        assert_eq!(printed(|out| nstring(out, None)), "NIL");
+        assert!(printed(|out| string(out, &[b'x'; 1025])).starts_with("{1025}\r\n"));
+        for (bytes, text) in [("a]b", "a]b"), ("", "\"\""), ("nil", "\"nil\""), ("a b", "\"a b\"")] {
+            assert_eq!(printed(|out| astring(out, bytes.as_bytes())), text);
+        }
     }
 
-    /// `"MODSEQ" SP "(" permsg-modsequence ")"` (RFC 7162 §7)
-    pub fn mod_sequence(&mut self, out: &mut Vec<u8>, serial: Serial) {
-        self.item(out);
-        out.extend_from_slice(format!("MODSEQ ({serial})").as_bytes());
+    #[test]
+    fn what_is_told_of_folders() {
+        assert_eq!(printed(|out| list(out, "LIST", &[], "INBOX", false)), "* LIST () \"/\" INBOX\r\n");
+        let line = printed(|out| list(out, "LSUB", &["\\Noselect", "\\HasChildren"], "R&D/Entwürfe", true));
+        let wanted = "* LSUB (\\Noselect \\HasChildren) \"/\" \"R&-D/Entw&APw-rfe\" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n";
+        assert_eq!(line, wanted);
+        assert_eq!(printed(list_delimiter), "* LIST (\\Noselect) \"/\" \"\"\r\n");
+        let items = [(StatusItem::Messages, 231), (StatusItem::UidNext, 44_292)];
+        assert_eq!(
+            printed(|out| status(out, "a b", &items)),
+            "* STATUS \"a b\" (MESSAGES 231 UIDNEXT 44292)\r\n"
+        );
+        assert_eq!(printed(namespace), "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+        assert_eq!(printed(|out| flags(out, Flags::SEEN, &["$a", "b"])), "* FLAGS (\\Seen $a b)\r\n");
+        assert_eq!(printed(|out| numbered(out, 18, "EXISTS")), "* 18 EXISTS\r\n");
     }
 
-    /// `"INTERNALDATE" SP date-time`
-    pub fn internal_date(&mut self, out: &mut Vec<u8>, time: Time) {
-        self.item(out);
-        out.extend_from_slice(b"INTERNALDATE ");
-        print_date_time(out, time);
-    }
-
-    /// `"RFC822.SIZE" SP number`
-    pub fn size(&mut self, out: &mut Vec<u8>, size: u64) {
-        self.item(out);
-        out.extend_from_slice(format!("RFC822.SIZE {size}").as_bytes());
-    }
-
-    /// An item's name and a space; its value follows: a structure, an [`nstring`], or a [`literal_header`] and the bytes.
-    pub fn named(&mut self, out: &mut Vec<u8>, item: &super::Item) {
-        self.item(out);
-        item.print_name(out);
-        out.push(b' ');
-    }
-
-    /// Ends the response.
-    pub fn end(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b")\r\n");
+    #[test]
+    fn other_lines() {
+        assert_eq!(printed(|out| names(out, "CAPABILITY", &["IMAP4rev1"])), "* CAPABILITY IMAP4rev1\r\n");
+        assert_eq!(printed(|out| names(out, "ENABLED", &[])), "* ENABLED\r\n");
+        assert_eq!(
+            printed(|out| id(out, &[("name", "x"), ("a", "b\"")])),
+            "* ID (\"name\" \"x\" \"a\" \"b\\\"\")\r\n"
+        );
+        let found = printed(|out| {
+            search_begin(out);
+            search_number(out, 2);
+            search_number(out, 84);
+            search_end(out, Some(Serial(917)));
+        });
+        assert_eq!(found, "* SEARCH 2 84 (MODSEQ 917)\r\n");
     }
 }

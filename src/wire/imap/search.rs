@@ -396,7 +396,7 @@ mod tests {
             " HEADER X",
             " MODSEQ \"/other/a\" all 1",
             " MODSEQ \"/flags/a\" some 1",
-            " HEADER \"a b\" c",
+            " HEADER ä c",
             " SEEN  DRAFT",
             " ORSEEN DRAFT",
         ] {
