@@ -16,6 +16,12 @@ pub const PIECE_BYTES: usize = 64 * 1024;
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of frames that may wait for the disk before pieces are held back.
 pub const PENDING_BYTES: usize = 1024 * 1024;
+/// Segments that only records may take: a full store can still record an expunge.
+pub const SEGMENTS_RESERVED_FOR_RECORDS: usize = 1;
+/// Segments kept for writing a batch again after a failed flush.
+pub const SEGMENTS_RESERVED_FOR_RETRY: usize = 1;
+/// Losses that a report names; further ones are counted.
+pub const LOSSES_REPORTED_MAX: usize = 1000;
 
 // ---- store ----
 

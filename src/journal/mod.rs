@@ -1,147 +1,136 @@
-//! (in progress on another branch: only what the store calls)
-#![allow(missing_docs, unused)]
-use crate::device::Device;
-use crate::types::*;
+//! The append-only log on a device: frames in segments. This page is the on-disk specification.
+
+use std::fmt;
 use std::io;
-use std::sync::Arc;
+
+use crate::device::Device;
+use crate::limits::BLOCK_BYTES;
+use crate::types::{AccountId, Position, Serial};
+
+mod batch;
+mod frame;
+mod index;
+mod recovery;
+mod report;
+mod segment;
+mod superblock;
+mod tail;
+mod window;
+mod word;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::Batch;
+pub use frame::{Kind, reserved};
+pub use index::{Extent, ReadError};
+pub use report::{Cut, Lost, LostFrame, Report};
+pub use superblock::{Format, FormatError, Superblock, format};
+pub use tail::Journal;
+
+/// The number of the format that this page describes.
+pub const FORMAT: u32 = 1;
+/// Where the frames of a segment begin: behind the two copies of its header, bytes.
+const SEGMENT_START: u64 = 2 * BLOCK_BYTES as u64;
+/// Fewest segments of a store: the reserves, and some to write to.
+const MINIMUM_SEGMENTS: u32 = 8;
+
+/// A record, as [`Journal::open`] finds it.
 #[derive(Debug)]
-pub enum AppendError {
-    Full,
-    ReadOnly,
-    TooLarge,
-}
-#[derive(Debug)]
-pub enum OpenError {
-    NotAStore,
-    Format(u32),
-    Io(io::Error),
-}
-#[derive(Debug)]
-pub struct Report;
-#[derive(Debug)]
-pub struct Superblock {
-    pub store_number: u64,
-    pub segment_bytes: u32,
-    pub segment_count: u32,
-    pub uidvalidity_start: u32,
-}
-#[derive(Clone, Copy, Debug)]
-pub struct Capacity {
-    pub raw_bytes: u64,
-    pub used_bytes: u64,
-    pub segments_free: u32,
-}
 pub struct Found<'a> {
+    /// Whose it is.
     pub account: AccountId,
+    /// Where it stands in the order of writing.
     pub position: Position,
+    /// Which change it is.
     pub serial: Serial,
+    /// What the store wrote.
     pub payload: &'a [u8],
 }
-pub struct Batch;
+
+/// Why a frame was not taken. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendError {
+    /// No segment is left for it. Records are refused later than bodies, so that a full store can still expunge.
+    Full,
+    /// Writing has failed twice.
+    ReadOnly,
+    /// Larger than a frame of this store can be.
+    TooLarge,
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AppendError::Full => "the store is full",
+            AppendError::ReadOnly => "the store is read-only, because writing to it has failed",
+            AppendError::TooLarge => "too large for a frame of this store",
+        })
+    }
+}
+
+impl std::error::Error for AppendError {}
+
+/// Why a store could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The device failed.
+    Io(io::Error),
+    /// Neither superblock is one.
+    NoStore,
+    /// A store of this other format.
+    Format(u32),
+    /// The device is smaller than the store says.
+    Truncated,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Io(error) => write!(f, "the device failed: {error}"),
+            OpenError::NoStore => write!(f, "there is no store"),
+            OpenError::Format(format) => write!(f, "a store of format {format}; this program knows {FORMAT}"),
+            OpenError::Truncated => write!(f, "smaller than the store that it holds"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> OpenError {
+        OpenError::Io(error)
+    }
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finish {
-    Durable { accounts: Vec<AccountId> },
+    /// It is durable; the accounts that its records touch, ascending.
+    Durable {
+        /// Each once.
+        accounts: Vec<AccountId>,
+    },
+    /// Writing failed once: the frames are pending again, and the next batch tries elsewhere.
     Again,
+    /// Writing failed again: everything behind [`Journal::durable`] is lost, and the journal is read-only for good.
     Failed,
 }
-pub struct Extent;
-#[derive(Debug)]
-pub enum ReadError {
-    Io,
-    Damaged,
+
+/// How full a journal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Bytes of all segments.
+    pub raw_bytes: u64,
+    /// Bytes of segments in use, without the rest of the one being written.
+    pub used_bytes: u64,
+    /// Segments that can still be taken, with the reserves.
+    pub free_segments: u32,
 }
-impl Extent {
-    pub fn read(&self, device: &dyn Device, buf: &mut Vec<u8>) -> Result<(), ReadError> {
-        todo!()
-    }
-    pub fn read_cached(&self, device: &dyn Device, buf: &mut Vec<u8>) -> Result<bool, ReadError> {
-        todo!()
-    }
-    pub fn payload_bytes(&self) -> usize {
-        todo!()
-    }
-}
-impl Batch {
-    pub fn write(&mut self, device: &dyn Device) -> io::Result<()> {
-        todo!()
-    }
-}
-pub struct Journal;
-impl Journal {
-    pub fn open(
-        device: Arc<dyn Device>,
-        random: &mut dyn FnMut(&mut [u8]),
-        visit: &mut dyn FnMut(Found<'_>),
-    ) -> Result<(Journal, Report), OpenError> {
-        todo!()
-    }
-    pub fn superblock(&self) -> &Superblock {
-        todo!()
-    }
-    pub fn device(&self) -> &Arc<dyn Device> {
-        todo!()
-    }
-    pub fn append_record(
-        &mut self,
-        account: AccountId,
-        serial: Serial,
-        payload: Vec<u8>,
-    ) -> Result<Position, AppendError> {
-        todo!()
-    }
-    pub fn append_body(
-        &mut self,
-        account: AccountId,
-        body: BodyId,
-        piece: u16,
-        payload: Vec<u8>,
-    ) -> Result<Position, AppendError> {
-        todo!()
-    }
-    pub fn append_structure(
-        &mut self,
-        account: AccountId,
-        body: BodyId,
-        payload: Vec<u8>,
-    ) -> Result<Position, AppendError> {
-        todo!()
-    }
-    pub fn pending_bytes(&self) -> usize {
-        todo!()
-    }
-    pub fn last(&self) -> Position {
-        todo!()
-    }
-    pub fn body_last(&self) -> BodyId {
-        todo!()
-    }
-    pub fn durable(&self) -> Position {
-        todo!()
-    }
-    pub fn take(&mut self) -> Option<Batch> {
-        todo!()
-    }
-    pub fn finish(&mut self, batch: Batch, result: io::Result<()>) -> Finish {
-        todo!()
-    }
-    pub fn read_only(&self) -> bool {
-        todo!()
-    }
-    pub fn find(&self, body: BodyId, piece: u16) -> Option<Extent> {
-        todo!()
-    }
-    pub fn find_structure(&self, body: BodyId) -> Option<Extent> {
-        todo!()
-    }
-    pub fn hold(&mut self, body: BodyId) {
-        todo!()
-    }
-    pub fn release(&mut self, body: BodyId) {
-        todo!()
-    }
-    pub fn capacity(&self) -> Capacity {
-        todo!()
-    }
-    pub fn prepare_ahead(&self) -> Option<(u64, u64)> {
-        todo!()
-    }
+
+/// Reads everything, and checks every frame's payload, from the medium. Changes nothing.
+pub fn verify(device: &dyn Device) -> Result<Report, OpenError> {
+    let mut index = index::Index::default();
+    let (_, recovered) = tail::recover(device, &mut index, &mut |_| {}, true)?;
+    Ok(recovered.report)
 }

@@ -1,0 +1,134 @@
+//! What one commit writes: frames laid out in segments. Made and ended under the store's lock, written without it.
+//!
+//! Invariants: a batch begins on a fresh block; a block that an earlier batch has written is never written again; one flush.
+
+use std::io;
+
+use super::frame::{self, Header, Kind};
+use super::segment::{End, HeaderBlock, SegmentHeader};
+use super::superblock::Superblock;
+use crate::device::Device;
+use crate::limits::BLOCK_BYTES;
+use crate::types::{AccountId, Position};
+
+/// A frame that waits for the disk.
+pub(super) struct Frame {
+    pub kind: Kind,
+    pub account: AccountId,
+    pub piece: u16,
+    /// Serial or body.
+    pub number: u64,
+    pub position: Position,
+    pub payload: Vec<u8>,
+    /// Where it lies once it is laid out, bytes on the device.
+    pub offset: u64,
+}
+
+/// Frames that lie together in one segment.
+pub(super) struct Run {
+    /// Of its first byte, on the device.
+    pub offset: u64,
+    /// For a fresh segment: which one. What it follows is known when the frames before it have their tags.
+    pub fresh: Option<Fresh>,
+    /// How many of the batch's frames.
+    pub frames: usize,
+}
+
+/// A segment taken into use.
+pub(super) struct Fresh {
+    pub index: u32,
+    pub sequence: u64,
+    pub incarnation: u64,
+    pub first_position: Position,
+}
+
+/// One commit.
+pub struct Batch {
+    pub(super) superblock: Superblock,
+    pub(super) frames: Vec<Frame>,
+    pub(super) runs: Vec<Run>,
+    pub(super) opening: u32,
+    pub(super) durable: Position,
+    /// Before writing: behind what it goes on. After: behind its last frame.
+    pub(super) end: End,
+    /// The header of the segment that `end` lies in.
+    pub(super) segment: Option<SegmentHeader>,
+    pub(super) bytes: usize,
+}
+
+impl Batch {
+    /// Writes everything and makes it durable with one flush. Without the store's lock.
+    /// To be called once; [`super::Journal::finish`] must be told the result.
+    pub fn write(&mut self, device: &dyn Device) -> io::Result<()> {
+        let mut end = self.end;
+        let mut segment = self.segment;
+        let mut buffer = Vec::with_capacity(self.largest_run());
+        let mut frames = self.frames.iter();
+        for run in &self.runs {
+            buffer.clear();
+            if let Some(fresh) = &run.fresh {
+                let header = SegmentHeader {
+                    sequence: fresh.sequence,
+                    incarnation: fresh.incarnation,
+                    first_position: fresh.first_position.0,
+                    durable: self.durable.0,
+                    index: fresh.index,
+                    opening: self.opening,
+                    follows: end,
+                };
+                let block = HeaderBlock { header, before: segment };
+                block.write(&self.superblock, &mut buffer);
+                block.write(&self.superblock, &mut buffer);
+                segment = Some(header);
+                end.sequence = header.sequence;
+                end.index = header.index;
+                end.incarnation = header.incarnation;
+            }
+            for frame in frames.by_ref().take(run.frames) {
+                end.tag = self.encode(frame, &end, &mut buffer);
+                end.position = frame.position.0;
+            }
+            buffer.resize(buffer.len().next_multiple_of(BLOCK_BYTES), 0);
+            device.write_at(run.offset, &buffer)?;
+        }
+        device.flush()?;
+        self.end = end;
+        self.segment = segment;
+        Ok(())
+    }
+
+    /// Appends a frame; returns its tag.
+    fn encode(&self, frame: &Frame, end: &End, buffer: &mut Vec<u8>) -> u64 {
+        let header = Header {
+            kind: frame.kind as u8,
+            flags: 0,
+            piece: frame.piece,
+            length: frame.payload.len() as u32,
+            account: frame.account.0,
+            position: frame.position.0,
+            number: frame.number,
+            durable: self.durable.0,
+            opening: self.opening,
+            checksum: frame::checksum(&frame.payload),
+            previous: end.tag,
+            tag: 0,
+        };
+        let (bytes, tag) = header.encode(&self.superblock.key, end.incarnation);
+        buffer.extend_from_slice(&bytes);
+        buffer.extend_from_slice(&frame.payload);
+        buffer.resize(buffer.len().next_multiple_of(frame::ALIGNMENT as usize), 0);
+        tag
+    }
+
+    /// Bytes of the largest single write, so that the buffer is allocated once.
+    fn largest_run(&self) -> usize {
+        let mut frames = self.frames.iter();
+        let bytes = self.runs.iter().map(|run| {
+            let head = if run.fresh.is_some() { 2 * BLOCK_BYTES } else { 0 };
+            let body: u64 =
+                frames.by_ref().take(run.frames).map(|frame| frame::frame_bytes(frame.payload.len())).sum();
+            head + (body as usize).next_multiple_of(BLOCK_BYTES)
+        });
+        bytes.max().unwrap_or(0)
+    }
+}

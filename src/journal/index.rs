@@ -1,0 +1,230 @@
+//! Where the pieces of the bodies lie, and how to read one.
+//!
+//! In memory only: made anew at every opening from the frames. Refuses to hand out bytes whose checksum does not fit.
+//! Eight bytes per piece: a store of a million messages must fit the box.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+
+use super::frame::{self, HEADER_BYTES, Header, Key, Kind};
+use crate::device::Device;
+use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::types::BodyId;
+
+/// Bits of a slot that hold the payload's length.
+const LENGTH_BITS: u32 = 20;
+
+const _: () = assert!(PAYLOAD_BYTES_MAX < 1 << LENGTH_BITS);
+
+/// A frame's offset on the device over its alignment, and its payload's length. 0: none, for frames never lie at 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Slot(u64);
+
+impl Slot {
+    const NONE: Slot = Slot(0);
+
+    pub(super) fn new(offset: u64, payload_bytes: usize) -> Slot {
+        Slot((offset / frame::ALIGNMENT) << LENGTH_BITS | payload_bytes as u64)
+    }
+
+    pub(super) fn offset(self) -> u64 {
+        (self.0 >> LENGTH_BITS) * frame::ALIGNMENT
+    }
+
+    fn payload_bytes(self) -> usize {
+        (self.0 & ((1 << LENGTH_BITS) - 1)) as usize
+    }
+}
+
+/// The frames of one body. Most messages have one piece, so the first needs no allocation of its own.
+#[derive(Default)]
+struct Body {
+    first: Slot,
+    structure: Slot,
+    #[expect(clippy::box_collection, reason = "eight bytes instead of 24, absent in almost every body")]
+    others: Option<Box<Vec<Slot>>>,
+    uses: u32,
+}
+
+/// All bodies.
+#[derive(Default)]
+pub(super) struct Index(BTreeMap<BodyId, Body>);
+
+impl Index {
+    /// Makes the body known: only known bodies take frames, so a body released while its frames wait for the disk is gone.
+    pub(super) fn expect(&mut self, body: BodyId) {
+        self.0.entry(body).or_default();
+    }
+
+    /// Notes where a frame of a known body lies.
+    pub(super) fn insert(&mut self, kind: Kind, body: BodyId, piece: u16, slot: Slot) {
+        let Some(entry) = self.0.get_mut(&body) else { return };
+        match (kind, piece.checked_sub(1)) {
+            (Kind::Record, _) => {}
+            (Kind::Structure, _) => entry.structure = slot,
+            (Kind::Body, None) => entry.first = slot,
+            (Kind::Body, Some(at)) => {
+                let others = entry.others.get_or_insert_default();
+                if others.len() <= usize::from(at) {
+                    others.resize(usize::from(at) + 1, Slot::NONE);
+                }
+                others[usize::from(at)] = slot;
+            }
+        }
+    }
+
+    /// Where a piece lies, or with `None` the structure.
+    pub(super) fn find(&self, body: BodyId, piece: Option<u16>) -> Option<Slot> {
+        let entry = self.0.get(&body)?;
+        let slot = match piece.map(|piece| piece.checked_sub(1)) {
+            None => entry.structure,
+            Some(None) => entry.first,
+            Some(Some(at)) => *entry.others.as_ref()?.get(usize::from(at))?,
+        };
+        Some(slot).filter(|slot| *slot != Slot::NONE)
+    }
+
+    pub(super) fn hold(&mut self, body: BodyId) {
+        let entry = self.0.entry(body).or_default();
+        entry.uses = entry.uses.saturating_add(1);
+    }
+
+    pub(super) fn release(&mut self, body: BodyId) {
+        if let Some(entry) = self.0.get_mut(&body) {
+            entry.uses = entry.uses.saturating_sub(1);
+            if entry.uses == 0 {
+                self.0.remove(&body);
+            }
+        }
+    }
+
+    pub(super) fn drop_unheld(&mut self) -> usize {
+        let before = self.0.len();
+        self.0.retain(|_, body| body.uses > 0);
+        before - self.0.len()
+    }
+
+    pub(super) fn highest(&self) -> BodyId {
+        self.0.last_key_value().map_or(BodyId(0), |(body, _)| *body)
+    }
+}
+
+/// Where a piece or a structure lies, and what must stand there. Valid while the body is held.
+#[derive(Clone)]
+pub struct Extent {
+    pub(super) slot: Slot,
+    pub(super) kind: Kind,
+    pub(super) body: BodyId,
+    pub(super) piece: u16,
+    pub(super) incarnation: u64,
+    pub(super) key: Key,
+}
+
+/// Why a piece could not be read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The device failed.
+    Io(io::Error),
+    /// What lies there is not what was written: its header or its checksum does not fit.
+    Damaged,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadError::Io(error) => write!(f, "the device failed: {error}"),
+            ReadError::Damaged => write!(f, "damaged: the checksum does not fit"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> ReadError {
+        ReadError::Io(error)
+    }
+}
+
+impl Extent {
+    /// Bytes that [`Extent::read`] gives.
+    pub fn payload_bytes(&self) -> usize {
+        self.slot.payload_bytes()
+    }
+
+    /// Makes `buf` the payload. It may wait for the medium: not for a thread that serves others.
+    pub fn read(&self, device: &dyn Device, buf: &mut Vec<u8>) -> Result<(), ReadError> {
+        self.fetch(buf, |offset, part| device.read_at(offset, part).map(|()| true)).map(|_read| ())
+    }
+
+    /// As [`Extent::read`], but `Ok(false)`, with nothing in `buf`, where it would have to wait.
+    pub fn read_cached(&self, device: &dyn Device, buf: &mut Vec<u8>) -> Result<bool, ReadError> {
+        self.fetch(buf, |offset, part| device.read_cached(offset, part))
+    }
+
+    fn fetch(
+        &self,
+        buf: &mut Vec<u8>,
+        read: impl Fn(u64, &mut [u8]) -> io::Result<bool>,
+    ) -> Result<bool, ReadError> {
+        let mut header = [0; HEADER_BYTES];
+        buf.clear();
+        if !read(self.slot.offset(), &mut header)? {
+            return Ok(false);
+        }
+        let header = Header::decode(&header, &self.key, self.incarnation).ok_or(ReadError::Damaged)?;
+        let wanted = (self.kind as u8, self.body.0, self.piece, self.payload_bytes());
+        if (header.kind, header.number, header.piece, header.length as usize) != wanted {
+            return Err(ReadError::Damaged);
+        }
+        buf.resize(self.payload_bytes(), 0);
+        let outcome = match read(self.slot.offset() + HEADER_BYTES as u64, buf) {
+            Ok(true) if frame::checksum(buf) == header.checksum => return Ok(true),
+            Ok(true) => Err(ReadError::Damaged),
+            Ok(false) => Ok(false),
+            Err(error) => Err(error.into()),
+        };
+        buf.clear();
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_holds_far_offsets_and_the_largest_payload() {
+        let slot = Slot::new((1 << 46) - 8, PAYLOAD_BYTES_MAX);
+        assert_eq!((slot.offset(), slot.payload_bytes()), ((1 << 46) - 8, PAYLOAD_BYTES_MAX));
+        assert!(size_of::<Body>() <= 32);
+    }
+
+    #[test]
+    fn a_body_is_forgotten_with_its_last_use_and_takes_no_late_frames() {
+        let mut index = Index::default();
+        let body = BodyId(7);
+        index.insert(Kind::Body, body, 0, Slot::new(4096, 1));
+        assert!(index.find(body, Some(0)).is_none());
+        index.expect(body);
+        index.insert(Kind::Body, body, 0, Slot::new(4096, 1));
+        index.insert(Kind::Body, body, 2, Slot::new(8192, 2));
+        index.insert(Kind::Structure, body, 0, Slot::new(12288, 3));
+        assert_eq!(index.find(body, Some(0)).map(Slot::offset), Some(4096));
+        assert_eq!(index.find(body, Some(1)), None);
+        assert_eq!(index.find(body, Some(2)).map(Slot::offset), Some(8192));
+        assert_eq!(index.find(body, Some(3)), None);
+        assert_eq!(index.find(body, None).map(Slot::payload_bytes), Some(3));
+        index.hold(body);
+        index.hold(body);
+        index.release(body);
+        assert_eq!(index.drop_unheld(), 0);
+        index.release(body);
+        assert!(index.find(body, Some(0)).is_none());
+        index.insert(Kind::Body, body, 1, Slot::new(16384, 1));
+        assert_eq!(index.highest(), BodyId(0));
+        index.expect(body);
+        assert_eq!((index.highest(), index.drop_unheld()), (body, 1));
+    }
+}

@@ -1,0 +1,371 @@
+//! Opening a store: finds the chain of segments, reads the frames along it, and tells a torn tail from lost or rotten frames.
+//!
+//! Writes nothing. What it decides, and why, stands in the module documentation of [`super`]; the steps here bear its numbers.
+
+use std::io;
+
+use super::frame::{self, Header, Kind};
+use super::index::{Index, Slot};
+use super::report::{Cut, Lost, LostFrame, Report};
+use super::segment::{End, HeaderBlock, SegmentHeader};
+use super::superblock::Superblock;
+use super::window::Window;
+use super::{Found, SEGMENT_START};
+use crate::device::Device;
+use crate::limits::BLOCK_BYTES;
+use crate::types::{AccountId, BodyId, Position, Serial};
+
+/// A segment of the chain.
+#[derive(Clone, Copy)]
+struct Member {
+    header: SegmentHeader,
+    /// Where the next segment of the chain goes on from. `None`: not known, or this is the last one.
+    end: Option<End>,
+    /// The header is a copy that the next segment keeps.
+    rescued: bool,
+    /// A segment is missing before this one: its last position.
+    missing: Option<u64>,
+}
+
+/// What an opening needs to go on.
+pub(super) struct Recovered {
+    /// The segments in use, in their order.
+    pub chain: Vec<SegmentHeader>,
+    /// Behind the last frame.
+    pub end: End,
+    /// The highest numbers seen anywhere.
+    pub position: u64,
+    pub sequence: u64,
+    pub report: Report,
+}
+
+/// The scan under way.
+pub(super) struct Scan<'a> {
+    pub device: &'a dyn Device,
+    pub superblock: &'a Superblock,
+    pub index: &'a mut Index,
+    pub visit: &'a mut dyn FnMut(Found<'_>),
+    /// Check every payload, also where only the header is needed.
+    pub verify: bool,
+    state: State,
+}
+
+#[derive(Default)]
+struct State {
+    members: Vec<Member>,
+    /// The highest position that some segment header says was durable.
+    covered: u64,
+    position: u64,
+    sequence: u64,
+    opening: u32,
+    /// Behind the last frame that was kept.
+    end: End,
+    report: Report,
+}
+
+/// How the scan of one segment ended.
+#[derive(PartialEq, Eq)]
+enum Verdict {
+    Whole,
+    Torn,
+}
+
+/// What stands at the place where a frame is expected.
+enum Next {
+    /// The expected frame.
+    Frame(u64, Header),
+    /// Something else; and the next frame behind it, if any.
+    Bad(Option<(u64, Header)>),
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(
+        device: &'a dyn Device,
+        superblock: &'a Superblock,
+        index: &'a mut Index,
+        visit: &'a mut dyn FnMut(Found<'_>),
+        verify: bool,
+    ) -> Scan<'a> {
+        Scan { device, superblock, index, visit, verify, state: State::default() }
+    }
+
+    /// All steps. An error only where the headers cannot be read at all: without them nothing can be told.
+    pub(super) fn run(mut self) -> io::Result<Recovered> {
+        let headers = self.read_headers()?;
+        self.state.members = chain(&headers);
+        let valid = headers.iter().flatten().count() as u32;
+        let mut used = 0;
+        for number in 0..self.state.members.len() {
+            let verdict = self.segment(number);
+            let kept = self.state.members[number].header.is(&self.state.end);
+            if verdict == Verdict::Whole || kept {
+                used = number + 1;
+            }
+            if verdict == Verdict::Torn {
+                break;
+            }
+        }
+        let State { mut members, end, position, sequence, opening, mut report, .. } = self.state;
+        members.truncate(used);
+        report.segments = used as u32;
+        let own = members.iter().filter(|member| !member.rescued).count() as u32;
+        report.abandoned_segments = valid - own;
+        report.opening = opening.saturating_add(1);
+        let chain = members.iter().map(|member| member.header).collect();
+        Ok(Recovered { chain, end, position, sequence, report })
+    }
+
+    /// Step 1: every segment's header, from whichever of its two copies is good.
+    fn read_headers(&mut self) -> io::Result<Vec<Option<HeaderBlock>>> {
+        let mut blocks = vec![0; 2 * BLOCK_BYTES];
+        let mut headers = Vec::with_capacity(self.superblock.segment_count as usize);
+        for index in 0..self.superblock.segment_count {
+            let base = self.superblock.base(index);
+            if self.device.read_at(base, &mut blocks).is_err() {
+                self.read_singly(base, &mut blocks)?;
+            }
+            let copies = blocks.chunks(BLOCK_BYTES);
+            let copies: Vec<_> =
+                copies.filter_map(|block| HeaderBlock::read(block, self.superblock, index)).collect();
+            self.state.report.bad_copies += u32::from(copies.len() == 1);
+            let newest = copies.into_iter().max_by_key(|block| block.header.sequence);
+            if let Some(HeaderBlock { header, .. }) = &newest {
+                self.state.covered = self.state.covered.max(header.durable);
+                self.state.sequence = self.state.sequence.max(header.sequence);
+                self.saw(
+                    header.first_position.max(header.follows.position).max(header.durable),
+                    header.opening,
+                );
+            }
+            headers.push(newest);
+        }
+        Ok(headers)
+    }
+
+    fn read_singly(&mut self, base: u64, blocks: &mut [u8]) -> io::Result<()> {
+        let mut failures = 0;
+        for (place, block) in (base..).step_by(BLOCK_BYTES).zip(blocks.chunks_mut(BLOCK_BYTES)) {
+            if let Err(error) = self.device.read_at(place, block) {
+                failures += 1;
+                if failures == 2 {
+                    return Err(error);
+                }
+                block.fill(0);
+                self.state.report.unreadable(place);
+            }
+        }
+        Ok(())
+    }
+
+    fn saw(&mut self, position: u64, opening: u32) {
+        self.state.position = self.state.position.max(position);
+        self.state.opening = self.state.opening.max(opening);
+    }
+
+    /// Steps 2 and 3 for one segment of the chain.
+    fn segment(&mut self, number: usize) -> Verdict {
+        let member = self.state.members[number];
+        let header = member.header;
+        let base = self.superblock.base(header.index);
+        if let Some(last) = member.missing {
+            let first = self.state.end.position + 1;
+            if !self.acknowledged(first, number, SEGMENT_START) {
+                return self.cut(first, base);
+            }
+            self.lose(first, last.max(first), base, None);
+        }
+        if member.rescued {
+            if !self.acknowledged(header.first_position, number, SEGMENT_START) {
+                return self.cut(header.first_position, base);
+            }
+            self.state.report.rescued_segments += 1;
+        }
+        let mut window = Window::new(self.device, self.superblock, &header);
+        let verdict = self.frames(number, &member, &mut window);
+        for place in window.unreadable {
+            self.state.report.unreadable(place);
+        }
+        verdict
+    }
+
+    fn frames(&mut self, number: usize, member: &Member, window: &mut Window<'_>) -> Verdict {
+        let header = member.header;
+        let stop = member.end.map_or(u64::MAX, |end| end.position);
+        let mut expected = header.first_position;
+        let mut previous = Some(header.follows.tag);
+        let mut offset = SEGMENT_START;
+        while expected <= stop {
+            match next(window, offset, expected, previous) {
+                Next::Frame(at, found) => {
+                    if self.take(number, at, &found, window) == Verdict::Torn {
+                        return Verdict::Torn;
+                    }
+                    offset = at + found.frame_bytes();
+                    expected = found.position + 1;
+                    previous = Some(found.tag);
+                    self.state.end = end(&header, found.position, found.tag);
+                }
+                Next::Bad(behind) => {
+                    let behind = behind.filter(|(_, found)| found.position <= stop);
+                    let place = window.device_offset(offset);
+                    if !self.acknowledged(expected, number, offset) {
+                        let torn = behind.is_some() || number + 1 < self.state.members.len();
+                        return if torn { self.cut(expected, place) } else { Verdict::Torn };
+                    }
+                    let last = match (behind, member.end) {
+                        (Some((_, found)), _) => found.position - 1,
+                        (None, Some(end)) => end.position,
+                        (None, None) => self.last_before(number + 1).max(expected),
+                    };
+                    self.lose(expected, last, place, None);
+                    self.state.end = end(&header, last, 0);
+                    expected = last + 1;
+                    previous = None;
+                    match behind {
+                        Some((at, _)) => offset = at,
+                        None => return Verdict::Whole,
+                    }
+                }
+            }
+        }
+        Verdict::Whole
+    }
+
+    /// The last position that segment `number` of the chain follows; for the last one, the last that is known to have been durable.
+    fn last_before(&self, number: usize) -> u64 {
+        let member = self.state.members.get(number);
+        member
+            .map_or(self.state.covered, |member| member.missing.map_or(member.header.follows.position, |_| 0))
+    }
+
+    /// A frame in its place: checks what must be checked, and keeps it.
+    fn take(&mut self, number: usize, at: u64, found: &Header, window: &mut Window<'_>) -> Verdict {
+        self.saw(found.position.max(found.durable), found.opening);
+        let kind = Kind::of(found.kind).filter(|_| found.flags == 0);
+        let check = self.verify || kind == Some(Kind::Record) || found.position > self.state.covered;
+        let good = !check || frame::checksum(window.payload(at, found)) == found.checksum;
+        let place = window.device_offset(at);
+        if !good {
+            if !self.acknowledged(found.position, number, at + found.frame_bytes()) {
+                return self.cut(found.position, place);
+            }
+            let frame = kind.map(|kind| lost_frame(kind, found));
+            self.lose(found.position, found.position, place, frame);
+        }
+        self.state.report.frames += 1;
+        match kind {
+            None => self.state.report.unknown_frames += 1,
+            Some(Kind::Record) if good => (self.visit)(Found {
+                account: AccountId(found.account),
+                position: Position(found.position),
+                serial: Serial(found.number),
+                payload: window.payload(at, found),
+            }),
+            Some(Kind::Record) => {}
+            // A damaged piece stays in the index: who asks for it is told that it is damaged.
+            Some(kind) => {
+                let body = BodyId(found.number);
+                self.index.expect(body);
+                self.index.insert(kind, body, found.piece, Slot::new(place, found.length as usize));
+            }
+        }
+        Verdict::Whole
+    }
+
+    /// Whether the frame of this position had been acknowledged: whether anything says that it was durable.
+    /// Such a claim is true for ever, so it does not matter where it stands; what could still be unread lies behind.
+    fn acknowledged(&mut self, position: u64, number: usize, offset: u64) -> bool {
+        if self.state.covered >= position {
+            return true;
+        }
+        let mut offset = offset;
+        for number in number..self.state.members.len() {
+            let mut window = Window::new(self.device, self.superblock, &self.state.members[number].header);
+            while let Some((at, found)) = window.search(offset) {
+                self.saw(found.position, found.opening);
+                if found.durable >= position {
+                    self.state.covered = self.state.covered.max(found.durable);
+                    return true;
+                }
+                offset = at + found.frame_bytes();
+            }
+            offset = SEGMENT_START;
+        }
+        false
+    }
+
+    fn cut(&mut self, position: u64, offset: u64) -> Verdict {
+        self.state.report.cut = Some(Cut { position: Position(position), offset });
+        Verdict::Torn
+    }
+
+    fn lose(&mut self, first: u64, last: u64, offset: u64, frame: Option<LostFrame>) {
+        let (first, last) = (Position(first), Position(last));
+        self.state.report.lose(Lost { first, last, offset, frame });
+    }
+}
+
+fn end(header: &SegmentHeader, position: u64, tag: u64) -> End {
+    End { sequence: header.sequence, index: header.index, incarnation: header.incarnation, position, tag }
+}
+
+fn lost_frame(kind: Kind, found: &Header) -> LostFrame {
+    let record = kind == Kind::Record;
+    LostFrame {
+        kind,
+        account: AccountId(found.account),
+        body: (!record).then_some(BodyId(found.number)),
+        piece: found.piece,
+        serial: record.then_some(Serial(found.number)),
+    }
+}
+
+/// The frame that is next in order: right here, or, where a batch has ended, on the next block.
+fn next(window: &mut Window<'_>, offset: u64, expected: u64, previous: Option<u64>) -> Next {
+    let fits = |header: &Header| {
+        header.position == expected && previous.is_none_or(|previous| previous == header.previous)
+    };
+    for at in [offset, offset.next_multiple_of(BLOCK_BYTES as u64)] {
+        if let Some(header) = window.frame(at).filter(fits) {
+            return Next::Frame(at, header);
+        }
+    }
+    let mut behind = window.search(offset);
+    while let Some((at, header)) = behind {
+        if header.position > expected {
+            break;
+        }
+        behind = window.search(at + header.frame_bytes());
+    }
+    Next::Bad(behind)
+}
+
+/// Step 2: from the newest segment back along what each declares to follow.
+fn chain(headers: &[Option<HeaderBlock>]) -> Vec<Member> {
+    let valid = || headers.iter().flatten();
+    let mut members = Vec::new();
+    let mut current = valid().max_by_key(|block| block.header.sequence).copied();
+    let (mut end, mut rescued) = (None, false);
+    while let Some(block) = current {
+        let follows = block.header.follows;
+        let own = headers.get(follows.index as usize).copied().flatten();
+        let own = own.filter(|own| own.header.is(&follows));
+        let copy = block.before.map(|header| HeaderBlock { header, before: None });
+        let before = own.or(copy).filter(|before| before.header.sequence < block.header.sequence);
+        let first = follows.sequence == 0;
+        let missing = (!first && before.is_none()).then_some(follows.position);
+        members.push(Member { header: block.header, end, rescued, missing });
+        rescued = own.is_none() && before.is_some();
+        end = before.is_some().then_some(follows);
+        current = match before {
+            _ if first => None,
+            None => valid()
+                .filter(|other| other.header.sequence < follows.sequence)
+                .max_by_key(|other| other.header.sequence)
+                .copied(),
+            before => before,
+        };
+    }
+    members.reverse();
+    members
+}

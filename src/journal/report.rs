@@ -1,0 +1,140 @@
+//! What an opening or a check has found, for people and for tests.
+
+use std::fmt;
+
+use super::frame::Kind;
+use crate::limits::LOSSES_REPORTED_MAX;
+use crate::types::{AccountId, BodyId, Position, Serial};
+
+/// Acknowledged frames that are not there any more, or not as they were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The first position lost.
+    pub first: Position,
+    /// The last one.
+    pub last: Position,
+    /// Where on the device, bytes.
+    pub offset: u64,
+    /// What the frame was, where its header is still good.
+    pub frame: Option<LostFrame>,
+}
+
+/// A frame whose header is good and whose payload is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostFrame {
+    /// What it held.
+    pub kind: Kind,
+    /// Whose it is.
+    pub account: AccountId,
+    /// The message, of a body or a structure.
+    pub body: Option<BodyId>,
+    /// Which piece of the body, from 0.
+    pub piece: u16,
+    /// The change, of a record.
+    pub serial: Option<Serial>,
+}
+
+/// Where the journal was cut: nobody had been told of what lies behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The first position that is not there any more.
+    pub position: Position,
+    /// Where on the device, bytes.
+    pub offset: u64,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The number of this opening of the store.
+    pub opening: u32,
+    /// Segments in use.
+    pub segments: u32,
+    /// Frames of the journal.
+    pub frames: u64,
+    /// Frames of a kind that this program does not know.
+    pub unknown_frames: u64,
+    /// Segments with a good header that do not belong to the journal any more. Normal.
+    pub abandoned_segments: u32,
+    /// A torn tail. Normal after a power cut.
+    pub cut: Option<Cut>,
+    /// Damage: at most `limits::LOSSES_REPORTED_MAX` of them.
+    pub lost: Vec<Lost>,
+    /// How many there are.
+    pub losses: u64,
+    /// Blocks that the device could not read: offsets, bytes. Damage.
+    pub unreadable: Vec<u64>,
+    /// Segments whose own header is lost and was taken from the next segment. A warning: nothing is missing.
+    pub rescued_segments: u32,
+    /// Copies of superblocks and of segment headers that are bad while the other copy is good. A warning.
+    pub bad_copies: u32,
+}
+
+impl Report {
+    /// Whether something acknowledged is missing or not as it was.
+    pub fn is_damaged(&self) -> bool {
+        self.losses > 0 || !self.unreadable.is_empty()
+    }
+
+    pub(super) fn lose(&mut self, lost: Lost) {
+        self.losses += 1;
+        if self.lost.len() < LOSSES_REPORTED_MAX {
+            self.lost.push(lost);
+        }
+    }
+
+    pub(super) fn unreadable(&mut self, offset: u64) {
+        if self.unreadable.len() < LOSSES_REPORTED_MAX && !self.unreadable.contains(&offset) {
+            self.unreadable.push(offset);
+        }
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.frame {
+            None if self.first == self.last => write!(f, "missing: frame {}", self.first)?,
+            None => write!(f, "missing: frames {} to {}", self.first, self.last)?,
+            Some(LostFrame { kind, account, body: Some(body), piece, .. }) => {
+                let what = if kind == Kind::Body { "piece" } else { "structure" };
+                write!(f, "damaged: frame {}, {what} {piece} of body {body}, account {account}", self.first)?;
+            }
+            Some(LostFrame { account, .. }) => {
+                write!(f, "damaged: frame {}, a record of account {account}", self.first)?;
+            }
+        }
+        write!(f, ", at byte {}", self.offset)
+    }
+}
+
+/// One line for each thing found; no line break at the end.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "opening {}: {} segments, {} frames", self.opening, self.segments, self.frames)?;
+        if self.abandoned_segments > 0 {
+            write!(f, "\nnormal: {} abandoned segments", self.abandoned_segments)?;
+        }
+        if let Some(cut) = self.cut {
+            write!(f, "\nnormal: torn tail cut off before frame {}, at byte {}", cut.position, cut.offset)?;
+        }
+        if self.unknown_frames > 0 {
+            write!(f, "\nwarning: {} frames of a newer kind stepped over", self.unknown_frames)?;
+        }
+        if self.rescued_segments > 0 {
+            write!(f, "\nwarning: {} segments found by a copy of their header", self.rescued_segments)?;
+        }
+        if self.bad_copies > 0 {
+            write!(f, "\nwarning: {} header copies are bad, the other copy is good", self.bad_copies)?;
+        }
+        for offset in &self.unreadable {
+            write!(f, "\nunreadable: the block at byte {offset}")?;
+        }
+        for lost in &self.lost {
+            write!(f, "\n{lost}")?;
+        }
+        if self.losses > self.lost.len() as u64 {
+            write!(f, "\nand {} further losses", self.losses - self.lost.len() as u64)?;
+        }
+        Ok(())
+    }
+}

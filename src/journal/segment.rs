@@ -1,0 +1,143 @@
+//! The header of a segment: which one it is in the order of writing, and what it follows.
+//!
+//! It declares the chain: what lies behind the place that it follows has been abandoned, whatever it looks like.
+
+use super::frame::Key;
+use super::superblock::{SUPERBLOCK_BYTES, Superblock};
+use super::word;
+use crate::limits::BLOCK_BYTES;
+
+const MAGIC: [u8; 8] = *b"PostfSeg";
+/// Bytes of one header.
+pub(super) const HEADER_BYTES: usize = 128;
+
+/// A place behind a frame: where a segment goes on from. Sequence 0: the journal's beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct End {
+    pub sequence: u64,
+    pub index: u32,
+    pub incarnation: u64,
+    /// The frame's position, and its tag.
+    pub position: u64,
+    pub tag: u64,
+}
+
+/// A segment's header. The module documentation of `journal` has the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SegmentHeader {
+    pub sequence: u64,
+    pub incarnation: u64,
+    pub first_position: u64,
+    pub durable: u64,
+    pub index: u32,
+    pub opening: u32,
+    pub follows: End,
+}
+
+impl SegmentHeader {
+    pub(super) fn encode(&self, key: &Key) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..16].copy_from_slice(&self.sequence.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.incarnation.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.first_position.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.durable.to_le_bytes());
+        bytes[40..44].copy_from_slice(&self.index.to_le_bytes());
+        bytes[44..48].copy_from_slice(&self.opening.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.follows.sequence.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.follows.incarnation.to_le_bytes());
+        bytes[64..72].copy_from_slice(&self.follows.position.to_le_bytes());
+        bytes[72..80].copy_from_slice(&self.follows.tag.to_le_bytes());
+        bytes[80..84].copy_from_slice(&self.follows.index.to_le_bytes());
+        let hash = key.hash(&[&bytes[..120]]);
+        bytes[120..].copy_from_slice(&hash.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8; HEADER_BYTES], key: &Key) -> Option<SegmentHeader> {
+        if bytes[..8] != MAGIC || word::u64(bytes, 120) != key.hash(&[&bytes[..120]]) {
+            return None;
+        }
+        Some(SegmentHeader {
+            sequence: word::u64(bytes, 8),
+            incarnation: word::u64(bytes, 16),
+            first_position: word::u64(bytes, 24),
+            durable: word::u64(bytes, 32),
+            index: word::u32(bytes, 40),
+            opening: word::u32(bytes, 44),
+            follows: End {
+                sequence: word::u64(bytes, 48),
+                incarnation: word::u64(bytes, 56),
+                position: word::u64(bytes, 64),
+                tag: word::u64(bytes, 72),
+                index: word::u32(bytes, 80),
+            },
+        })
+    }
+
+    /// Whether this is the segment that `end` lies in.
+    pub(super) fn is(&self, end: &End) -> bool {
+        (self.sequence, self.index, self.incarnation) == (end.sequence, end.index, end.incarnation)
+    }
+}
+
+/// One of the two equal blocks that a segment begins with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeaderBlock {
+    pub header: SegmentHeader,
+    /// A copy of the header of the segment that this one follows, in case that one is lost.
+    pub before: Option<SegmentHeader>,
+}
+
+impl HeaderBlock {
+    /// Appends the block.
+    pub(super) fn write(&self, superblock: &Superblock, out: &mut Vec<u8>) {
+        let end = out.len() + BLOCK_BYTES;
+        out.extend_from_slice(&self.header.encode(&superblock.key));
+        match &self.before {
+            Some(before) => out.extend_from_slice(&before.encode(&superblock.key)),
+            None => out.extend_from_slice(&[0; HEADER_BYTES]),
+        }
+        out.extend_from_slice(&superblock.encode());
+        out.resize(end, 0);
+    }
+
+    /// What a block at segment `index` says, if it is a header of this store in its right place.
+    pub(super) fn read(block: &[u8], superblock: &Superblock, index: u32) -> Option<HeaderBlock> {
+        let header = SegmentHeader::decode(&word::array(block, 0), &superblock.key)?;
+        let before = SegmentHeader::decode(&word::array(block, HEADER_BYTES), &superblock.key)
+            .filter(|before| before.is(&header.follows));
+        (header.index == index).then_some(HeaderBlock { header, before })
+    }
+}
+
+const _: () = assert!(2 * HEADER_BYTES + SUPERBLOCK_BYTES <= BLOCK_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_comes_back_and_no_flipped_bit_passes() {
+        let key = Key::new([3; 16]);
+        let follows = End { sequence: 6, index: 2, incarnation: 99, position: 41, tag: 77 };
+        let header = SegmentHeader {
+            sequence: 7,
+            incarnation: 8,
+            first_position: 42,
+            durable: 40,
+            index: 3,
+            opening: 5,
+            follows,
+        };
+        let bytes = header.encode(&key);
+        assert_eq!(bytes[..8], *b"PostfSeg");
+        assert_eq!(bytes[24], 42);
+        assert_eq!(SegmentHeader::decode(&bytes, &key), Some(header));
+        for bit in 0..HEADER_BYTES * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(SegmentHeader::decode(&flipped, &key), None, "{bit}");
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! The journal's end: takes frames, lays them out in batches, says what is durable, and hands out free segments.
+//!
+//! Sits inside the store's lock: no I/O here but in [`Journal::open`]. Refuses frames before space runs out, never after.
+//! Invariants: positions are given in the order of appending and never twice; one batch is in flight at most; a segment that belongs
+//! to the chain is never handed out again; after a failed flush nothing goes on in the old place.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::batch::{Batch, Frame, Fresh, Run};
+use super::frame::{self, Key, Kind};
+use super::index::{Extent, Index};
+use super::recovery::{Recovered, Scan};
+use super::segment::{End, SegmentHeader};
+use super::superblock::{self, Superblock};
+use super::{AppendError, Capacity, Finish, Found, OpenError, Report, SEGMENT_START};
+use crate::device::Device;
+use crate::limits::{BLOCK_BYTES, SEGMENTS_RESERVED_FOR_RECORDS, SEGMENTS_RESERVED_FOR_RETRY};
+use crate::types::{AccountId, BodyId, Position, Serial};
+
+/// A place in a segment.
+#[derive(Clone, Copy)]
+struct Cursor {
+    index: u32,
+    offset: u64,
+}
+
+/// An open journal.
+pub struct Journal {
+    device: Arc<dyn Device>,
+    superblock: Superblock,
+    opening: u32,
+    /// The highest sequence given to a segment.
+    sequence: u64,
+    /// Where incarnations come from: random per opening, so that no two segments ever share one.
+    nonce: Key,
+    /// By index: the incarnation of each segment that is in use.
+    incarnations: Vec<Option<u64>>,
+    /// Segments that may be taken, in this order.
+    free: VecDeque<u32>,
+    /// Segments of a batch that failed: taken when there is nothing else.
+    suspect: Vec<u32>,
+    /// Behind the last durable frame, and the header of the segment that it lies in.
+    end: End,
+    segment: Option<SegmentHeader>,
+    /// Where the next batch goes; `None`: into a fresh segment.
+    cursor: Option<Cursor>,
+    /// As `cursor`, behind everything that is pending: bytes left in the segment, and fresh segments that will be needed.
+    room: u64,
+    claimed: usize,
+    pending: Vec<Frame>,
+    pending_bytes: usize,
+    in_flight: bool,
+    last: Position,
+    durable: Position,
+    failed_once: bool,
+    read_only: bool,
+    index: Index,
+    /// The last segment that `prepare_ahead` told of.
+    prepared: AtomicU64,
+}
+
+impl Journal {
+    /// Reads a store. `visit` sees every record in its order; bodies and structures go into the index.
+    /// Writes nothing, but ends with a flush: what was read is durable when this returns.
+    pub fn open(
+        device: Arc<dyn Device>,
+        random: &mut dyn FnMut(&mut [u8]),
+        visit: &mut dyn FnMut(Found<'_>),
+    ) -> Result<(Journal, Report), OpenError> {
+        let mut index = Index::default();
+        let (superblock, recovered) = recover(device.as_ref(), &mut index, visit, false)?;
+        device.flush()?;
+        let mut nonce = [0; 16];
+        random(&mut nonce);
+        Ok(Journal::new(device, superblock, recovered, Key::new(nonce), index))
+    }
+
+    fn new(
+        device: Arc<dyn Device>,
+        superblock: Superblock,
+        recovered: Recovered,
+        nonce: Key,
+        index: Index,
+    ) -> (Journal, Report) {
+        let count = superblock.segment_count;
+        let mut incarnations = vec![None; count as usize];
+        for header in &recovered.chain {
+            if let Some(slot) = incarnations.get_mut(header.index as usize) {
+                *slot = Some(header.incarnation);
+            }
+        }
+        let after = recovered.chain.last().map_or(0, |header| header.index + 1);
+        let free = (0..count).map(|step| ((u64::from(after) + u64::from(step)) % u64::from(count)) as u32);
+        let free = free.filter(|index| incarnations.get(*index as usize) == Some(&None)).collect();
+        let journal = Journal {
+            device,
+            opening: recovered.report.opening,
+            sequence: recovered.sequence,
+            nonce,
+            incarnations,
+            free,
+            suspect: Vec::new(),
+            segment: recovered.chain.iter().rfind(|header| header.is(&recovered.end)).copied(),
+            end: recovered.end,
+            // Deliberate: the segment's rest is given up, so that a stale frame behind a cut tail stays dead.
+            cursor: None,
+            room: 0,
+            claimed: 0,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            in_flight: false,
+            last: Position(recovered.position),
+            durable: Position(recovered.position),
+            failed_once: false,
+            read_only: false,
+            index,
+            prepared: AtomicU64::new(u64::MAX),
+            superblock,
+        };
+        (journal, recovered.report)
+    }
+
+    /// What the store says of itself.
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// The device, for reading extents.
+    pub fn device(&self) -> &Arc<dyn Device> {
+        &self.device
+    }
+
+    /// Takes a record. It is durable when [`Journal::durable`] reaches the position returned.
+    pub fn append_record(
+        &mut self,
+        account: AccountId,
+        serial: Serial,
+        payload: Vec<u8>,
+    ) -> Result<Position, AppendError> {
+        self.append(Kind::Record, account, serial.0, 0, payload)
+    }
+
+    /// Takes a piece of a message. The body is forgotten again when it is released, or by [`Journal::drop_unheld`].
+    pub fn append_body(
+        &mut self,
+        account: AccountId,
+        body: BodyId,
+        piece: u16,
+        payload: Vec<u8>,
+    ) -> Result<Position, AppendError> {
+        let position = self.append(Kind::Body, account, body.0, piece, payload)?;
+        self.index.expect(body);
+        Ok(position)
+    }
+
+    /// Takes a message's structure.
+    pub fn append_structure(
+        &mut self,
+        account: AccountId,
+        body: BodyId,
+        payload: Vec<u8>,
+    ) -> Result<Position, AppendError> {
+        let position = self.append(Kind::Structure, account, body.0, 0, payload)?;
+        self.index.expect(body);
+        Ok(position)
+    }
+
+    fn append(
+        &mut self,
+        kind: Kind,
+        account: AccountId,
+        number: u64,
+        piece: u16,
+        payload: Vec<u8>,
+    ) -> Result<Position, AppendError> {
+        if self.read_only {
+            return Err(AppendError::ReadOnly);
+        }
+        if payload.len() > self.superblock.payload_bytes_max() {
+            return Err(AppendError::TooLarge);
+        }
+        let bytes = frame::frame_bytes(payload.len());
+        if bytes > self.room {
+            let reserve = match kind {
+                Kind::Record => SEGMENTS_RESERVED_FOR_RETRY,
+                Kind::Body | Kind::Structure => SEGMENTS_RESERVED_FOR_RETRY + SEGMENTS_RESERVED_FOR_RECORDS,
+            };
+            if self.free.len() + self.suspect.len() < self.claimed + 1 + reserve {
+                return Err(AppendError::Full);
+            }
+        }
+        let position = Position(self.last.0 + 1);
+        self.plan(bytes);
+        self.last = position;
+        self.pending_bytes += bytes as usize;
+        self.pending.push(Frame { kind, account, piece, number, position, payload, offset: 0 });
+        Ok(position)
+    }
+
+    /// Notes that a frame of so many bytes joins the pending ones.
+    fn plan(&mut self, bytes: u64) {
+        if bytes > self.room {
+            self.claimed += 1;
+            self.room = u64::from(self.superblock.segment_bytes) - SEGMENT_START;
+        }
+        self.room -= bytes;
+    }
+
+    /// Bytes of frames appended and not yet durable, also those in flight.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    /// The last position given.
+    pub fn last(&self) -> Position {
+        self.last
+    }
+
+    /// Everything up to here survives a power cut.
+    pub fn durable(&self) -> Position {
+        self.durable
+    }
+
+    /// Whether nothing is taken any more, because writing has failed twice.
+    pub fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Everything pending, laid out. `None`: nothing is pending, or a batch is in flight.
+    pub fn take(&mut self) -> Option<Batch> {
+        if self.in_flight || self.read_only || self.pending.is_empty() {
+            return None;
+        }
+        let mut frames = std::mem::take(&mut self.pending);
+        let runs = self.lay_out(&mut frames);
+        self.in_flight = true;
+        self.claimed = 0;
+        self.room = self.cursor.map_or(0, |at| u64::from(self.superblock.segment_bytes) - at.offset);
+        Some(Batch {
+            superblock: self.superblock.clone(),
+            bytes: frames.iter().map(|frame| frame::frame_bytes(frame.payload.len()) as usize).sum(),
+            frames,
+            runs,
+            opening: self.opening,
+            durable: self.durable,
+            end: self.end,
+            segment: self.segment,
+        })
+    }
+
+    fn lay_out(&mut self, frames: &mut [Frame]) -> Vec<Run> {
+        let segment_bytes = u64::from(self.superblock.segment_bytes);
+        let mut runs: Vec<Run> = Vec::new();
+        for frame in frames {
+            let bytes = frame::frame_bytes(frame.payload.len());
+            let mut at = match self.cursor {
+                Some(at) if at.offset + bytes <= segment_bytes => {
+                    if runs.is_empty() {
+                        let offset = self.superblock.base(at.index) + at.offset;
+                        runs.push(Run { offset, fresh: None, frames: 0 });
+                    }
+                    at
+                }
+                _ => {
+                    let fresh = self.fresh(frame.position);
+                    let at = Cursor { index: fresh.index, offset: SEGMENT_START };
+                    let offset = self.superblock.base(at.index);
+                    runs.push(Run { offset, fresh: Some(fresh), frames: 0 });
+                    at
+                }
+            };
+            if let Some(run) = runs.last_mut() {
+                run.frames += 1;
+            }
+            frame.offset = self.superblock.base(at.index) + at.offset;
+            at.offset += bytes;
+            self.cursor = Some(at);
+        }
+        if let Some(at) = &mut self.cursor {
+            at.offset = at.offset.next_multiple_of(BLOCK_BYTES as u64);
+        }
+        runs
+    }
+
+    /// Takes a free segment into use.
+    fn fresh(&mut self, first_position: Position) -> Fresh {
+        let index = self.free.pop_front().or_else(|| self.suspect.pop());
+        let index = index.expect("append and finish have made sure that there are enough");
+        self.sequence += 1;
+        let incarnation = self.nonce.hash(&[&self.sequence.to_le_bytes()]);
+        if let Some(slot) = self.incarnations.get_mut(index as usize) {
+            *slot = Some(incarnation);
+        }
+        Fresh { index, sequence: self.sequence, incarnation, first_position }
+    }
+
+    /// Ends a batch: `result` is what [`Batch::write`] returned.
+    pub fn finish(&mut self, batch: Batch, result: io::Result<()>) -> Finish {
+        self.in_flight = false;
+        match result {
+            Ok(()) => self.succeed(batch),
+            Err(_) if self.failed_once => self.fail(),
+            Err(_) => self.again(batch),
+        }
+    }
+
+    fn succeed(&mut self, batch: Batch) -> Finish {
+        self.failed_once = false;
+        self.end = batch.end;
+        self.segment = batch.segment;
+        self.durable = Position(batch.end.position);
+        self.pending_bytes -= batch.bytes;
+        let mut accounts = Vec::new();
+        for frame in &batch.frames {
+            if frame.kind == Kind::Record {
+                accounts.push(frame.account);
+            } else {
+                let slot = super::index::Slot::new(frame.offset, frame.payload.len());
+                self.index.insert(frame.kind, BodyId(frame.number), frame.piece, slot);
+            }
+        }
+        accounts.sort_unstable();
+        accounts.dedup();
+        Finish::Durable { accounts }
+    }
+
+    /// After the first failure: the same frames, with the same positions, go into a fresh segment that follows the last durable frame.
+    fn again(&mut self, batch: Batch) -> Finish {
+        self.failed_once = true;
+        for fresh in batch.runs.iter().filter_map(|run| run.fresh.as_ref()) {
+            self.suspect.push(fresh.index);
+            if let Some(slot) = self.incarnations.get_mut(fresh.index as usize) {
+                *slot = None;
+            }
+        }
+        let later = std::mem::replace(&mut self.pending, batch.frames);
+        self.pending.extend(later);
+        self.cursor = None;
+        self.room = 0;
+        self.claimed = 0;
+        let sizes: Vec<u64> =
+            self.pending.iter().map(|frame| frame::frame_bytes(frame.payload.len())).collect();
+        sizes.into_iter().for_each(|bytes| self.plan(bytes));
+        if self.claimed > self.free.len() + self.suspect.len() {
+            return self.fail();
+        }
+        Finish::Again
+    }
+
+    fn fail(&mut self) -> Finish {
+        self.read_only = true;
+        self.pending = Vec::new();
+        self.pending_bytes = 0;
+        Finish::Failed
+    }
+
+    /// Where a piece lies, once it is durable.
+    pub fn find(&self, body: BodyId, piece: u16) -> Option<Extent> {
+        self.extent(Kind::Body, body, Some(piece))
+    }
+
+    /// Where a message's structure lies, once it is durable.
+    pub fn find_structure(&self, body: BodyId) -> Option<Extent> {
+        self.extent(Kind::Structure, body, None)
+    }
+
+    fn extent(&self, kind: Kind, body: BodyId, piece: Option<u16>) -> Option<Extent> {
+        let slot = self.index.find(body, piece)?;
+        let segment = (slot.offset() / u64::from(self.superblock.segment_bytes)).checked_sub(1)?;
+        let incarnation = (*self.incarnations.get(usize::try_from(segment).ok()?)?)?;
+        let key = self.superblock.key.clone();
+        Some(Extent { slot, kind, body, piece: piece.unwrap_or(0), incarnation, key })
+    }
+
+    /// One more use of the body.
+    pub fn hold(&mut self, body: BodyId) {
+        self.index.hold(body);
+    }
+
+    /// One use less. With the last one the body is forgotten: its bytes are dead. Also ends a body that was never held.
+    pub fn release(&mut self, body: BodyId) {
+        self.index.release(body);
+    }
+
+    /// Forgets bodies that nothing holds: to be called once, when the records that were read hold theirs.
+    /// They are messages whose client went away in the middle. Returns how many there were.
+    pub fn drop_unheld(&mut self) -> usize {
+        self.index.drop_unheld()
+    }
+
+    /// The highest body id of any frame of the journal: a new one must lie above it.
+    pub fn highest_body(&self) -> BodyId {
+        self.index.highest()
+    }
+
+    /// How full it is.
+    pub fn capacity(&self) -> Capacity {
+        let segment_bytes = u64::from(self.superblock.segment_bytes);
+        let used = self.incarnations.iter().flatten().count() as u64 * segment_bytes;
+        Capacity {
+            raw_bytes: u64::from(self.superblock.segment_count) * segment_bytes,
+            used_bytes: used - self.cursor.map_or(0, |at| segment_bytes - at.offset),
+            free_segments: (self.free.len() + self.suspect.len()) as u32,
+        }
+    }
+
+    /// The range of the segment that will be taken next, offset and length, told once: [`Device::prepare`] for it, in the background,
+    /// spares the commit that first writes there.
+    pub fn prepare_ahead(&self) -> Option<(u64, u64)> {
+        let index = *self.free.front()?;
+        let told = self.prepared.swap(u64::from(index), Ordering::Relaxed);
+        let range = (self.superblock.base(index), u64::from(self.superblock.segment_bytes));
+        (told != u64::from(index)).then_some(range)
+    }
+}
+
+/// Finds the store on a device and scans it.
+pub(super) fn recover(
+    device: &dyn Device,
+    index: &mut Index,
+    visit: &mut dyn FnMut(Found<'_>),
+    verify: bool,
+) -> Result<(Superblock, Recovered), OpenError> {
+    // A page whose writing failed is still in the cache, and looks well there.
+    device.forget_cache(0, device.size());
+    let (superblock, copies) = match superblock::read(device)? {
+        superblock::Found::Store(superblock, copies) => (superblock, copies),
+        superblock::Found::Other(format) => return Err(OpenError::Format(format)),
+        superblock::Found::Nothing => return Err(OpenError::NoStore),
+    };
+    if !superblock.fits(device.size()) {
+        return Err(OpenError::Truncated);
+    }
+    let mut recovered = Scan::new(device, &superblock, index, visit, verify).run()?;
+    recovered.report.bad_copies += 2 - copies;
+    Ok((superblock, recovered))
+}

@@ -1,0 +1,119 @@
+//! Reading one segment from front to back, a few blocks at a time, and finding frames in it.
+//!
+//! A block that the device cannot read counts as zeros and is noted: the rest of the segment must stay within reach.
+
+use super::frame::{ALIGNMENT, HEADER_BYTES, Header, MAGIC};
+use super::segment::SegmentHeader;
+use super::superblock::Superblock;
+use super::word;
+use crate::device::Device;
+use crate::limits::BLOCK_BYTES;
+
+/// What is read at a time, unless a frame needs more, bytes.
+const READ_BYTES: u64 = 4 * BLOCK_BYTES as u64;
+
+/// A segment under reading.
+pub(super) struct Window<'a> {
+    device: &'a dyn Device,
+    superblock: &'a Superblock,
+    incarnation: u64,
+    base: u64,
+    bytes: u64,
+    start: u64,
+    buffer: Vec<u8>,
+    /// Blocks that could not be read: offsets on the device.
+    pub unreadable: Vec<u64>,
+}
+
+impl<'a> Window<'a> {
+    pub(super) fn new(
+        device: &'a dyn Device,
+        superblock: &'a Superblock,
+        segment: &SegmentHeader,
+    ) -> Window<'a> {
+        Window {
+            device,
+            superblock,
+            incarnation: segment.incarnation,
+            base: superblock.base(segment.index),
+            bytes: u64::from(superblock.segment_bytes),
+            start: 0,
+            buffer: Vec::new(),
+            unreadable: Vec::new(),
+        }
+    }
+
+    /// Where a place in the segment lies on the device.
+    pub(super) fn device_offset(&self, offset: u64) -> u64 {
+        self.base + offset
+    }
+
+    /// Everything at hand from `offset`: at least `length` bytes, unless the segment ends before.
+    fn at(&mut self, offset: u64, length: u64) -> &[u8] {
+        let end = offset.saturating_add(length).min(self.bytes);
+        if offset < self.start || end > self.start + self.buffer.len() as u64 {
+            self.fill(offset, end);
+        }
+        let from = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        self.buffer.get(from..).unwrap_or_default()
+    }
+
+    fn fill(&mut self, offset: u64, end: u64) {
+        let block = BLOCK_BYTES as u64;
+        self.start = offset.min(self.bytes) / block * block;
+        let end = end.next_multiple_of(block).max(self.start + READ_BYTES).min(self.bytes);
+        self.buffer.resize((end - self.start) as usize, 0);
+        if self.device.read_at(self.base + self.start, &mut self.buffer).is_ok() {
+            return;
+        }
+        let places = (self.base + self.start..).step_by(BLOCK_BYTES);
+        for (place, part) in places.zip(self.buffer.chunks_mut(BLOCK_BYTES)) {
+            if self.device.read_at(place, part).is_err() {
+                part.fill(0);
+                self.unreadable.push(place);
+            }
+        }
+    }
+
+    /// A payload whose frame fits the segment.
+    pub(super) fn payload(&mut self, offset: u64, header: &Header) -> &[u8] {
+        let length = header.length as usize;
+        let bytes = self.at(offset + HEADER_BYTES as u64, u64::from(header.length));
+        bytes.get(..length).unwrap_or_default()
+    }
+
+    /// The frame that begins at `offset`.
+    pub(super) fn frame(&mut self, offset: u64) -> Option<Header> {
+        let (superblock, incarnation, bytes) = (self.superblock, self.incarnation, self.bytes);
+        let at = self.at(offset, HEADER_BYTES as u64);
+        decode(at, superblock, incarnation).filter(|header| offset + header.frame_bytes() <= bytes)
+    }
+
+    /// The first frame at or behind `offset`, wherever frames can begin.
+    pub(super) fn search(&mut self, offset: u64) -> Option<(u64, Header)> {
+        let (superblock, incarnation, bytes) = (self.superblock, self.incarnation, self.bytes);
+        let mut offset = offset.next_multiple_of(ALIGNMENT);
+        while offset + HEADER_BYTES as u64 <= bytes {
+            let at = self.at(offset, HEADER_BYTES as u64);
+            let places = (at.len() - HEADER_BYTES) / ALIGNMENT as usize + 1;
+            for (place, word) in at.chunks_exact(ALIGNMENT as usize).take(places).enumerate() {
+                if word[..2] == MAGIC {
+                    let place = place * ALIGNMENT as usize;
+                    let found = offset + place as u64;
+                    let header = decode(&at[place..], superblock, incarnation)
+                        .filter(|header| found + header.frame_bytes() <= bytes);
+                    if let Some(header) = header {
+                        return Some((found, header));
+                    }
+                }
+            }
+            offset += (places * ALIGNMENT as usize) as u64;
+        }
+        None
+    }
+}
+
+fn decode(bytes: &[u8], superblock: &Superblock, incarnation: u64) -> Option<Header> {
+    let bytes = bytes.get(..HEADER_BYTES)?;
+    Header::decode(&word::array(bytes, 0), &superblock.key, incarnation)
+}
