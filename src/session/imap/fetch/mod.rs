@@ -17,7 +17,7 @@
 mod reading;
 mod section;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::job::{Job, Progress, Reply, Selected};
 use crate::limits::{OUT_BYTES, SCAN_MESSAGES};

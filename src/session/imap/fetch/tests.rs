@@ -91,9 +91,7 @@ impl Desk {
             if (receiver.full() || rest.is_empty())
                 && let Some(Next::Store { body, piece, bytes }) = receiver.store()
             {
-                let mut store = self.shared.lock();
-                store.append_piece(body, piece, bytes).unwrap();
-                store.commit().unwrap();
+                self.shared.lock().append_piece(body, piece, bytes).unwrap();
             }
         }
         let message = receiver.finish(Time(1_000_000_000));
