@@ -34,6 +34,8 @@ pub enum Progress {
     Next(Next),
     /// The command is over.
     Done(Reply),
+    /// It is over, and so is the connection.
+    Last(Reply),
 }
 
 /// The folder that is open.
@@ -45,6 +47,8 @@ pub struct Selected {
     pub condstore: bool,
     /// Its UIDVALIDITY.
     pub uid_validity: u32,
+    /// How many of the account's keywords FLAGS has named.
+    pub keywords_told: usize,
 }
 
 impl Selected {
