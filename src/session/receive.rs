@@ -9,7 +9,6 @@ use crate::types::{BodyId, Time};
 use crate::wire::mime::Scanner;
 
 /// A message that is coming in.
-#[derive(Debug)]
 pub struct Receiver {
     body: BodyId,
     next_piece: u16,

@@ -32,6 +32,9 @@ pub use view::{Entry, Told, View};
 
 use record::Record;
 
+#[cfg(test)]
+mod tests;
+
 /// Why a verb did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreError {
