@@ -7,7 +7,7 @@ mod harness;
 use std::path::{Path, PathBuf};
 
 use harness::{World, phc};
-use postfach::device::memory::Outcome;
+use postfach::device::Outcome;
 use postfach::types::{AccountId, BodyId, Class, Position};
 
 #[test]
@@ -160,7 +160,7 @@ impl Script {
                         if matches(pattern, &line) {
                             break;
                         }
-                        said.drain(..line.len() + 2);
+                        said.drain(..line.chars().count() + 2);
                     },
                     None => said.clear(),
                 }
@@ -172,7 +172,7 @@ impl Script {
                 if !matches(rest, &line) {
                     return Err(format!("said: {}", show(said)));
                 }
-                said.drain(..line.len() + 2);
+                said.drain(..line.chars().count() + 2);
             }
             "S+" => {
                 let wanted = unescape(rest)?;

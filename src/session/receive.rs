@@ -9,7 +9,6 @@ use crate::types::{BodyId, Time};
 use crate::wire::mime::Scanner;
 
 /// A message that is coming in.
-#[derive(Debug)]
 pub struct Receiver {
     body: BodyId,
     next_piece: u16,
@@ -36,6 +35,11 @@ impl Receiver {
     /// Whether the piece must go to the journal before more can be taken.
     pub fn full(&self) -> bool {
         self.gathered.len() == PIECE_BYTES
+    }
+
+    /// How many bytes the piece can still take.
+    pub fn room(&self) -> usize {
+        PIECE_BYTES - self.gathered.len()
     }
 
     /// Bytes taken so far.
