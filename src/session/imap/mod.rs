@@ -86,7 +86,7 @@ trait Task: Send {
     fn step(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>, client: &mut Client) -> Progress;
 
     /// Whether `Timeout` is what it waits for; else it ends the connection.
-    fn awaits_timeout(&self) -> bool {
+    fn waits_for_timeout(&self) -> bool {
         false
     }
 
@@ -173,7 +173,7 @@ impl Session for Imap {
             }
             (Input::Eof, _) => Some(Next::Close),
             (Input::Timeout, running)
-                if !running.as_ref().is_some_and(|running| running.awaits_timeout()) =>
+                if !running.as_ref().is_some_and(|running| running.waits_for_timeout()) =>
             {
                 bye(&mut io.out, "", "Autologout");
                 Some(Next::Close)
@@ -206,8 +206,8 @@ fn bye(out: &mut Vec<u8>, code: &'static str, text: &str) {
 }
 
 impl Running {
-    fn awaits_timeout(&self) -> bool {
-        matches!(&self.stage, Stage::Task(task) if task.awaits_timeout())
+    fn waits_for_timeout(&self) -> bool {
+        matches!(&self.stage, Stage::Task(task) if task.waits_for_timeout())
     }
 
     fn amid(&self) -> bool {
