@@ -14,7 +14,8 @@
 //!   By UID they are passed over (RFC 3501 §6.4.8). COPY and MOVE by sequence number move nothing then: `NO [EXPUNGEISSUED]`.
 //! - UTF-8 in names and searches is understood; UTF8=ACCEPT is not offered.
 //!
-//! Deliberate: before login the connection ends after `limits::LOGIN_SECONDS` of silence. RFC 3501 §5.4 asks for 30 minutes, RFC 9051 §5.4 for them after login only.
+//! Deliberate: before login the connection ends after `limits::LOGIN_SECONDS` of silence. RFC 3501 §5.4 asks for 30 minutes;
+//! RFC 9051 §5.4 asks for them after login only.
 
 use super::login::{Login, User};
 use super::{Context, Farewell, Input, Io, Next, Session, Upgrade};
