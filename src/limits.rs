@@ -119,6 +119,8 @@ pub const POP3_IDLE_SECONDS: u32 = 600;
 pub const IMAP_IDLE_SECONDS: u32 = 1860;
 /// Silence at the console after login, seconds.
 pub const CONSOLE_IDLE_SECONDS: u32 = 900;
+/// Longest delay of the answer to a wrong password at the serial console, seconds; it doubles up to this.
+pub const CONSOLE_FAILURE_SECONDS_MAX: u32 = 60;
 /// A console line, bytes.
 pub const CONSOLE_LINE_BYTES_MAX: usize = 1024;
 
@@ -148,6 +150,8 @@ pub const SHUTDOWN_SECONDS: u32 = 5;
 pub const SECRETS_WAITING_MAX: usize = 256;
 /// Memory of one argon2id hash, KiB.
 pub const ARGON2_KIB: u32 = 19 * 1024;
+/// Most memory of a hash that is brought along by `hash PHC`, KiB: a quarter of the board's.
+pub const ARGON2_KIB_MAX: u32 = 64 * 1024;
 /// Passes of argon2id.
 pub const ARGON2_PASSES: u32 = 2;
 

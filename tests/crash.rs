@@ -10,7 +10,7 @@ mod harness;
 use std::collections::BTreeMap;
 
 use harness::{World, load, phc, seeded};
-use postfach::device::memory::{Memory, Outcome};
+use postfach::device::{Memory, Outcome};
 use postfach::journal::{Format, format};
 use postfach::limits::PIECE_BYTES;
 use postfach::session::Load;

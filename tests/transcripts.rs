@@ -7,7 +7,7 @@ mod harness;
 use std::path::{Path, PathBuf};
 
 use harness::{World, phc};
-use postfach::device::memory::Outcome;
+use postfach::device::Outcome;
 use postfach::types::{AccountId, BodyId, Class, Position};
 
 #[test]

@@ -260,4 +260,21 @@ mod tests {
         file.prepare(0, u64::MAX).unwrap();
         assert!(fs::metadata(&place.0).unwrap().blocks() * 512 >= 1 << 20);
     }
+
+    #[test]
+    fn prepare_beside_writing_loses_nothing() {
+        let place = Place::new("beside");
+        let file = File::create(&place.0, 8 << 20, false).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| file.prepare(0, 8 << 20).unwrap());
+            for block in (0..2048_u64).rev() {
+                file.write_at(block * 4096, &[block as u8 | 1; 4096]).unwrap();
+            }
+        });
+        let mut buf = vec![0; 4096];
+        for block in 0..2048 {
+            file.read_at(block * 4096, &mut buf).unwrap();
+            assert_eq!(buf, [block as u8 | 1; 4096], "{block}");
+        }
+    }
 }

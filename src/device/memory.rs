@@ -145,7 +145,8 @@ impl Memory {
     }
 
     /// Makes operation number `index` of its kind, counted from the device's beginning and from 0, fail: once, or from there on for ever.
-    /// A write that fails may have arrived in part; after a flush that fails, what was not flushed stays so.
+    /// A write that fails may have arrived in part. A flush that fails loses what it should have covered, as Linux does:
+    /// reads still see it, until [`Device::forget_cache`], but the medium never will.
     pub fn fail_at(&self, operation: Operation, index: u64, for_ever: bool) {
         self.inner().faults.push(Fault { operation, index, for_ever });
     }
@@ -188,7 +189,7 @@ impl Memory {
         let mut random = Random(seed);
         match outcome {
             Outcome::Lost => {}
-            Outcome::Kept => image = inner.current.clone(),
+            Outcome::Kept => image = inner.arrived(),
             Outcome::Subset => {
                 let mut kept: Vec<_> = inner.unflushed.iter().filter(|_| random.below(2) == 0).collect();
                 while !kept.is_empty() {
@@ -206,7 +207,7 @@ impl Memory {
         Memory { size: self.size, inner: Mutex::new(inner) }
     }
 
-    /// The same medium again, with its power on and nothing lost: what is on it, flushed or not, as a device of its own.
+    /// The same medium again, with its power on and nothing that waits lost, as a device of its own.
     pub fn copy(&self) -> Memory {
         self.survive(Outcome::Kept, 0)
     }
@@ -237,6 +238,13 @@ fn tear(image: &mut Image, offset: u64, bytes: &[u8], random: &mut Random) {
 }
 
 impl Inner {
+    /// What is on the medium when all that waits arrives.
+    fn arrived(&self) -> Image {
+        let mut image = self.durable.clone();
+        self.unflushed.iter().for_each(|(offset, bytes)| image.write(*offset, bytes));
+        image
+    }
+
     /// Whether this operation fails.
     fn fails(&mut self, operation: Operation, index: u64) -> bool {
         self.faults.iter().any(|fault| {
@@ -318,9 +326,10 @@ impl Device for Memory {
             return Err(no_power());
         }
         if inner.fails(Operation::Flush, index) {
+            inner.unflushed.clear();
             return Err(injected());
         }
-        inner.durable = inner.current.clone();
+        inner.durable = inner.arrived();
         inner.unflushed.clear();
         Ok(())
     }
@@ -333,7 +342,11 @@ impl Device for Memory {
         Ok(())
     }
 
-    fn forget_cache(&self, _offset: u64, _length: u64) {}
+    /// Of everything, whatever the range.
+    fn forget_cache(&self, _offset: u64, _length: u64) {
+        let mut inner = self.inner();
+        inner.current = inner.arrived();
+    }
 }
 
 #[cfg(test)]
@@ -385,11 +398,16 @@ mod tests {
     fn faults_come_once_or_for_ever_and_a_failed_flush_covers_nothing() {
         let memory = Memory::new(4096);
         memory.fail_at(Operation::Flush, 1, false);
-        memory.fail_at(Operation::Write, 2, true);
+        memory.fail_at(Operation::Write, 3, true);
         memory.flush().unwrap();
         memory.write_at(0, b"a").unwrap();
         assert!(memory.flush().is_err());
-        assert_eq!(read(&memory.survive(Outcome::Lost, 0), 0, 1), [0]);
+        memory.flush().unwrap();
+        assert_eq!(read(&memory.survive(Outcome::Kept, 0), 0, 1), [0]);
+        assert_eq!(read(&memory, 0, 1), *b"a");
+        memory.forget_cache(0, 1);
+        assert_eq!(read(&memory, 0, 1), [0]);
+        memory.write_at(0, b"a").unwrap();
         memory.flush().unwrap();
         assert_eq!(read(&memory.survive(Outcome::Lost, 0), 0, 1), *b"a");
         memory.write_at(0, b"b").unwrap();

@@ -49,17 +49,22 @@ struct Body {
 
 /// All bodies.
 #[derive(Default)]
-pub(super) struct Index(BTreeMap<BodyId, Body>);
+pub(super) struct Index {
+    bodies: BTreeMap<BodyId, Body>,
+    /// Of any body ever expected, also of those forgotten again.
+    highest: BodyId,
+}
 
 impl Index {
     /// Makes the body known: only known bodies take frames, so a body released while its frames wait for the disk is gone.
     pub(super) fn expect(&mut self, body: BodyId) {
-        self.0.entry(body).or_default();
+        self.highest = self.highest.max(body);
+        self.bodies.entry(body).or_default();
     }
 
     /// Notes where a frame of a known body lies.
     pub(super) fn insert(&mut self, kind: Kind, body: BodyId, piece: u16, slot: Slot) {
-        let Some(entry) = self.0.get_mut(&body) else { return };
+        let Some(entry) = self.bodies.get_mut(&body) else { return };
         match (kind, piece.checked_sub(1)) {
             (Kind::Record, _) => {}
             (Kind::Structure, _) => entry.structure = slot,
@@ -76,7 +81,7 @@ impl Index {
 
     /// Where a piece lies, or with `None` the structure.
     pub(super) fn find(&self, body: BodyId, piece: Option<u16>) -> Option<Slot> {
-        let entry = self.0.get(&body)?;
+        let entry = self.bodies.get(&body)?;
         let slot = match piece.map(|piece| piece.checked_sub(1)) {
             None => entry.structure,
             Some(None) => entry.first,
@@ -86,27 +91,27 @@ impl Index {
     }
 
     pub(super) fn hold(&mut self, body: BodyId) {
-        let entry = self.0.entry(body).or_default();
+        let entry = self.bodies.entry(body).or_default();
         entry.uses = entry.uses.saturating_add(1);
     }
 
     pub(super) fn release(&mut self, body: BodyId) {
-        if let Some(entry) = self.0.get_mut(&body) {
+        if let Some(entry) = self.bodies.get_mut(&body) {
             entry.uses = entry.uses.saturating_sub(1);
             if entry.uses == 0 {
-                self.0.remove(&body);
+                self.bodies.remove(&body);
             }
         }
     }
 
     pub(super) fn drop_unheld(&mut self) -> usize {
-        let before = self.0.len();
-        self.0.retain(|_, body| body.uses > 0);
-        before - self.0.len()
+        let before = self.bodies.len();
+        self.bodies.retain(|_, body| body.uses > 0);
+        before - self.bodies.len()
     }
 
     pub(super) fn highest(&self) -> BodyId {
-        self.0.last_key_value().map_or(BodyId(0), |(body, _)| *body)
+        self.highest
     }
 }
 
@@ -223,7 +228,7 @@ mod tests {
         index.release(body);
         assert!(index.find(body, Some(0)).is_none());
         index.insert(Kind::Body, body, 1, Slot::new(16384, 1));
-        assert_eq!(index.highest(), BodyId(0));
+        assert_eq!(index.highest(), body);
         index.expect(body);
         assert_eq!((index.highest(), index.drop_unheld()), (body, 1));
     }

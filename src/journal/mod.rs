@@ -1,11 +1,126 @@
-//! The append-only log on a device: frames in segments. This page is the on-disk specification.
+//! The append-only log on a device: frames in segments. This page is the on-disk specification, [`FORMAT`] 1.
+//!
+//! Everything that the box must remember is a frame here, and nothing lies elsewhere. This layer knows how bytes survive;
+//! it refuses to know what they mean: records are opaque, and so is what a body says.
+//!
+//! All numbers are little-endian and unsigned. Offsets and lengths are bytes. A *block* is 4096 bytes. CRC is CRC-32C (Castagnoli).
+//! *Hash* is SipHash-2-4 with the store's key: frames are keyed because mail bodies are chosen by strangers and lie between them.
+//!
+//! # The device
+//! | where | what |
+//! |---|---|
+//! | block 0, block 1 | the superblock, twice; either one suffices, and where they differ block 0 counts |
+//! | block 2 to the first segment | reserved |
+//! | (n + 1) · segment_bytes | segment n, for n from 0 to segment_count − 1: aligned to its own size, as flash likes it |
+//!
+//! The device is never zero-filled: without a header of this store old bytes mean nothing.
+//!
+//! # Superblock (64 bytes, the rest of its block is 0)
+//! | at | size | field |
+//! |---|---|---|
+//! | 0 | 8 | `Postfach` |
+//! | 8 | 4 | format number, 1 |
+//! | 12 | 4 | 0 |
+//! | 16 | 8 | store number, random |
+//! | 24 | 16 | key, random; never printed |
+//! | 40 | 4 | segment_bytes: whole blocks, 16 KiB to 4 MiB |
+//! | 44 | 4 | segment_count |
+//! | 48 | 4 | where the UIDVALIDITY counter starts: random, 1 to 2³¹ − 1 |
+//! | 52 | 8 | 0 |
+//! | 60 | 4 | CRC of bytes 0 to 59 |
+//!
+//! Written once, by `format`: copy 0, flush, copy 1, flush. An older store's copies are both zeroed and flushed before.
+//!
+//! # Segment
+//! Two equal header blocks, then frames from offset 8192 on. A segment is written from front to back, once, under one *incarnation*;
+//! taken into use again it gets another, and its old frames are noise from then on. Header blocks are written together with the
+//! segment's first frames: a new segment costs no flush. There are two because nothing else vouches for the newest segment.
+//!
+//! | at | size | field of a header block |
+//! |---|---|---|
+//! | 0 | 128 | this segment's header |
+//! | 128 | 128 | a copy of the header of the segment that this one follows; 0 in the first one |
+//! | 256 | 64 | a copy of the superblock, for a store that has lost both |
+//! | 320 | 3776 | 0 |
+//!
+//! | at | size | field of a header |
+//! |---|---|---|
+//! | 0 | 8 | `PostfSeg` |
+//! | 8 | 8 | sequence: the order in which segments were taken into use, from 1, store-wide |
+//! | 16 | 8 | incarnation: random, never twice |
+//! | 24 | 8 | position of the first frame |
+//! | 32 | 8 | position that was durable when this was written |
+//! | 40 | 4 | index of the segment: a header in a wrong place is none |
+//! | 44 | 4 | number of the opening that wrote it, from 1 |
+//! | 48 | 8 | follows: sequence of the segment before; 0: this is the first one |
+//! | 56 | 8 | follows: its incarnation |
+//! | 64 | 8 | follows: position of the last frame before this segment |
+//! | 72 | 8 | follows: tag of that frame; 0: it is lost |
+//! | 80 | 4 | follows: index of the segment before |
+//! | 84 | 36 | 0 |
+//! | 120 | 8 | hash of bytes 0 to 119 |
+//!
+//! # Frame
+//! A header and a payload. A frame begins at a multiple of 8 and lies in one segment. Frames of one batch (what one flush makes durable)
+//! follow each other; a batch begins on a fresh block, so a block that may have been acknowledged is never written again; bytes between are 0.
+//!
+//! | at | size | field of a frame's header |
+//! |---|---|---|
+//! | 0 | 2 | F5 70 |
+//! | 2 | 1 | version of this header, 1 |
+//! | 3 | 1 | kind |
+//! | 4 | 2 | flags: the payload's compression, 0: none |
+//! | 6 | 2 | piece of the body, from 0; else 0 |
+//! | 8 | 4 | bytes of the payload, at most 128 KiB |
+//! | 12 | 4 | account |
+//! | 16 | 8 | position: 1 for the store's first frame, then one more for each; an opening may leave a gap, always at a segment's beginning |
+//! | 24 | 8 | a record's serial; the body id of a body or structure |
+//! | 32 | 8 | position that was durable when this was written |
+//! | 40 | 4 | number of the opening |
+//! | 44 | 4 | CRC of the payload |
+//! | 48 | 8 | tag of the frame before, also over segments |
+//! | 56 | 8 | tag: hash of the segment's incarnation and bytes 0 to 55 |
+//!
+//! Kinds: 1 body (a piece of a message), 2 structure (its parse), 3 record (a fact); [`reserved`] has the numbers given to later formats.
+//! A frame of another kind or with other flags, and with a good tag, is stepped over: it is no damage.
+//!
+//! # What a power cut can leave
+//! - **S1** the frame is absent: nothing happened, and nobody was told.
+//! - **S2** the frame is torn: the same.
+//! - **S3** the frame is whole, and its flush had not returned: it happened or it did not; nobody was told. Recovery decides, once, by what it finds.
+//! - **S4** the frame is whole and flushed: it happened, and someone may have been told.
+//! - **S5** (with compaction, later) a record lives in two segments: the same serial, identical bytes; the first one counts.
+//!
+//! # What recovery decides, and why
+//! 1. *Headers.* The better of each segment's two copies; hash, index and key must fit. The cache is forgotten before anything is read:
+//!    a page whose write-back has failed looks well there.
+//! 2. *The chain.* The newest segment says which segment and position it follows, that one says what it follows, and so on.
+//!    This is a declaration, not an inference: what lies behind a place that was followed, and segments that nobody follows, were abandoned
+//!    (by a recovery that cut a torn tail, or by a failed flush), however whole they look. Abandoned segments are free.
+//!    If the header of a segment in the chain is gone, the copy in the next segment replaces it; if that is gone as well, the next lower
+//!    good header is followed and the positions between are missing.
+//! 3. *Frames*, along the chain. The next frame stands where the last one ended, or on the next block; it has the next position, and names the
+//!    tag before it. Where it does not, or its payload's CRC is wrong, one question is asked: **does anything say that this position was durable?**
+//!    Every header, of segments and of frames, carries such a claim, and a true claim stays true, so all that can be read is asked.
+//!    - Yes: an acknowledged frame is lost or rotten. All that follows is kept, and the loss is reported, at this and at every later opening.
+//!    - No: the tail is torn. It is cut here; what lies behind was never acknowledged and is abandoned.
+//!
+//!    What the device cannot read (twice) counts as acknowledged: it is no torn tail, and a cut there could drop what is whole behind it.
+//!    A body's or structure's payload is read only where no segment header covers its position; elsewhere a fetch or [`verify`] finds rot.
+//!    What cannot be found out: rot in the newest batch, as long as nothing has been written after it, looks torn. (A witness comes later.)
+//! 4. *Going on.* A flush, so that what was read (S3) is durable before it is served. Nothing else is written: opening changes nothing.
+//!    The first batch opens a fresh segment that follows the last frame kept, with the next opening's number and a position above all seen.
+//!    So a stale frame behind a cut can never come back: it is behind a followed place, in a segment that no new frame will enter.
+//!
+//! A failed write or flush acknowledges nothing. The batch is written again into a fresh segment that follows the last durable frame;
+//! if that fails too the journal is read-only.
 
 use std::fmt;
 use std::io;
 
 use crate::device::Device;
 use crate::limits::BLOCK_BYTES;
-use crate::types::{AccountId, Position, Serial};
+use crate::types::{AccountId, BodyId, Position, Serial};
 
 mod batch;
 mod frame;
@@ -130,7 +245,27 @@ pub struct Capacity {
 
 /// Reads everything, and checks every frame's payload, from the medium. Changes nothing.
 pub fn verify(device: &dyn Device) -> Result<Report, OpenError> {
+    examine(device, &mut |_| {}).map(|(report, _)| report)
+}
+
+/// As [`verify`]; shows the records on the way, and what there is of bodies.
+pub fn examine(device: &dyn Device, visit: &mut dyn FnMut(Found<'_>)) -> Result<(Report, Bodies), OpenError> {
     let mut index = index::Index::default();
-    let (_, recovered) = tail::recover(device, &mut index, &mut |_| {}, true)?;
-    Ok(recovered.report)
+    let (_, recovered) = tail::recover(device, &mut index, visit, true)?;
+    Ok((recovered.report, Bodies(index)))
+}
+
+/// Which frames of bodies a check has found, damaged ones too.
+pub struct Bodies(index::Index);
+
+impl Bodies {
+    /// Whether there is this piece of the body.
+    pub fn has_piece(&self, body: BodyId, piece: u16) -> bool {
+        self.0.find(body, Some(piece)).is_some()
+    }
+
+    /// Whether there is the body's structure.
+    pub fn has_structure(&self, body: BodyId) -> bool {
+        self.0.find(body, None).is_some()
+    }
 }

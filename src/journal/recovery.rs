@@ -208,7 +208,9 @@ impl<'a> Scan<'a> {
                 Next::Bad(behind) => {
                     let behind = behind.filter(|(_, found)| found.position <= stop);
                     let place = window.device_offset(offset);
-                    if !self.acknowledged(expected, number, offset) {
+                    // To where the next batch's first frame would have its header.
+                    let reach = 2 * BLOCK_BYTES as u64;
+                    if !self.acknowledged(expected, number, offset) && !window.is_unreadable(offset, reach) {
                         let torn = behind.is_some() || number + 1 < self.state.members.len();
                         return if torn { self.cut(expected, place) } else { Verdict::Torn };
                     }
@@ -246,7 +248,8 @@ impl<'a> Scan<'a> {
         let good = !check || frame::checksum(window.payload(at, found)) == found.checksum;
         let place = window.device_offset(at);
         if !good {
-            if !self.acknowledged(found.position, number, at + found.frame_bytes()) {
+            let readable = !window.is_unreadable(at, found.frame_bytes());
+            if !self.acknowledged(found.position, number, at + found.frame_bytes()) && readable {
                 return self.cut(found.position, place);
             }
             let frame = kind.map(|kind| lost_frame(kind, found));

@@ -25,7 +25,7 @@ pub struct Format {
     pub force: bool,
 }
 
-/// What a store says of itself. Written once, by [`format`].
+/// What a store says of itself. Written once, by [`format()`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Superblock {
     /// Which store this is: random.
@@ -230,7 +230,7 @@ impl Superblock {
     pub(super) fn fits(&self, device_bytes: u64) -> bool {
         self.segment_bytes >= SEGMENT_BYTES_SMALLEST
             && u64::from(self.segment_bytes) <= SEGMENT_BYTES_MAX
-            && self.segment_bytes as usize % BLOCK_BYTES == 0
+            && (self.segment_bytes as usize).is_multiple_of(BLOCK_BYTES)
             && self.segment_count > 0
             && self.base(self.segment_count) <= device_bytes
     }

@@ -245,7 +245,8 @@ impl Journal {
             frames,
             runs,
             opening: self.opening,
-            durable: self.durable,
+            // Deliberate: not `self.durable`, which after an opening also counts positions that were cut off. A claim must be true for ever.
+            durable: Position(self.end.position),
             end: self.end,
             segment: self.segment,
         })
@@ -391,7 +392,7 @@ impl Journal {
         self.index.drop_unheld()
     }
 
-    /// The highest body id of any frame of the journal: a new one must lie above it.
+    /// The highest body id of any frame of the journal, also of bodies forgotten again: a new one must lie above it.
     pub fn highest_body(&self) -> BodyId {
         self.index.highest()
     }

@@ -1,6 +1,5 @@
 //! The journal on a device that loses power, forgets, rots and fails.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
@@ -67,4 +66,289 @@ fn what_was_committed_is_there_again() {
     opened.journal.find_structure(BodyId(5)).unwrap().read(device.as_ref(), &mut buf).unwrap();
     assert_eq!(buf, vec![2; 50]);
     assert!(!verify(device.as_ref()).unwrap().is_damaged());
+}
+
+mod crash;
+mod rot;
+
+#[test]
+fn the_superblock_is_what_the_specification_says() {
+    let memory = store(8, 1);
+    let mut block = [0; 4096];
+    memory.read_at(4096, &mut block).unwrap();
+    let mut first = [0; 4096];
+    memory.read_at(0, &mut first).unwrap();
+    assert_eq!(first, block);
+    let mut random = Random(1);
+    let mut fill = |length: usize| {
+        let mut bytes = vec![0; length];
+        random = Random(1);
+        random.fill(&mut bytes);
+        bytes
+    };
+    assert_eq!(block[..16], *b"Postfach\x01\0\0\0\0\0\0\0");
+    assert_eq!(block[16..24], fill(8));
+    assert_eq!(block[24..40], fill(16));
+    assert_eq!(block[40..48], [0, 0x40, 0, 0, 8, 0, 0, 0]);
+    let start = u32::from_le_bytes(word::array(&fill(4), 0)) & 0x7FFF_FFFF;
+    assert_eq!(word::u32(&block, 48), start);
+    assert_eq!(word::u32(&block, 60), crc32c::crc32c(&block[..60]));
+    assert!(block[52..60].iter().chain(&block[64..]).all(|byte| *byte == 0));
+}
+
+#[test]
+fn format_refuses_a_store_and_with_force_leaves_nothing_of_it() {
+    let device = Arc::new(store(8, 1));
+    let mut journal = open(device.clone(), 1).journal;
+    journal.append_record(ANNA, Serial(1), b"old".to_vec()).unwrap();
+    commit(&mut journal);
+    drop(journal);
+    let mut random = Random(2);
+    let mut options = Format { segment_bytes: Some(16384), force: false };
+    let mut make =
+        |device: &dyn Device, options: &Format| format(device, options, &mut |buf| random.fill(buf));
+    for spoilt in [None, Some(0), Some(4096)] {
+        let copy = device.copy();
+        if let Some(offset) = spoilt {
+            copy.write_at(offset, &[0xFF; 4096]).unwrap();
+        }
+        assert_eq!(open(Arc::new(copy.copy()), 1).records.len(), 1);
+        assert!(matches!(make(&copy, &options), Err(FormatError::Exists)));
+    }
+    options.force = true;
+    let old = device.copy();
+    let operations = device.operations();
+    make(device.as_ref(), &options).unwrap();
+    let steps = device.operations() - operations;
+    assert_eq!(open(device.clone(), 1).records.len(), 0);
+    // Cut anywhere: the old store whole, none, or the new one; never a mixture.
+    for operation in 0..steps {
+        for (outcome, seed) in
+            Outcome::ALL.into_iter().flat_map(|outcome| (0..4).map(move |seed| (outcome, seed)))
+        {
+            let again = old.copy();
+            again.cut_after(operation);
+            assert!(make(&again, &options).is_err());
+            let survived: Arc<dyn Device> = Arc::new(again.survive(outcome, seed));
+            let opened = Journal::open(survived, &mut |_| {}, &mut |_| {});
+            assert!(!opened.is_ok_and(|(_, report)| report.is_damaged()));
+        }
+    }
+}
+
+#[test]
+fn format_says_how_much_it_needs() {
+    let mut random = Random(1);
+    let mut make = |bytes, segment_bytes| {
+        let options = Format { segment_bytes, force: false };
+        format(&Memory::new(bytes), &options, &mut |buf| random.fill(buf))
+    };
+    let Err(FormatError::TooSmall { minimum_bytes }) = make(100_000, None) else { panic!() };
+    assert_eq!(minimum_bytes, 9 * 256 * 1024);
+    assert!(make(minimum_bytes - 1, None).is_err());
+    assert_eq!(make(minimum_bytes, None).unwrap().segment_count, 8);
+    let gigabyte = make(1 << 30, None).unwrap();
+    assert_eq!((gigabyte.segment_bytes, gigabyte.segment_count), (4 << 20, 255));
+    assert_eq!(make(100 << 20, None).unwrap().segment_bytes, 1 << 20);
+    for odd in [4096, 16385, 8 << 20] {
+        assert!(matches!(make(1 << 30, Some(odd)), Err(FormatError::SegmentBytes)));
+    }
+    let nothing: Arc<dyn Device> = Arc::new(Memory::new(1 << 20));
+    assert!(matches!(Journal::open(nothing, &mut |_| {}, &mut |_| {}), Err(OpenError::NoStore)));
+}
+
+#[test]
+fn a_frame_in_a_message_is_never_believed() {
+    let device = Arc::new(store(8, 1));
+    let mut journal = open(device.clone(), 1).journal;
+    journal.append_record(ANNA, Serial(1), b"true".to_vec()).unwrap();
+    commit(&mut journal);
+    // A stranger who knows everything but the key, and fills a message with frames at every alignment.
+    let stranger = frame::Key::new([0; 16]);
+    let mut header =
+        frame::Header { kind: 3, length: 4, position: 3, number: 2, durable: 99, ..Default::default() };
+    header.checksum = frame::checksum(b"fake");
+    let (bytes, _) = header.encode(&stranger, 0);
+    let mut payload = Vec::new();
+    while payload.len() < 4000 {
+        payload.extend_from_slice(&bytes);
+        payload.extend_from_slice(b"fake\0\0\0\0");
+    }
+    journal.append_body(ANNA, BodyId(1), 0, payload).unwrap();
+    commit(&mut journal);
+    drop(journal);
+    // The header of the body's frame goes, so that the search reads the message.
+    let base = 16384 + 8192 + 4096;
+    device.write_at(base, &[0; 64]).unwrap();
+    let opened = open(device, 2);
+    assert_eq!(opened.records.len(), 1);
+    assert!(!opened.report.is_damaged());
+}
+
+#[test]
+fn a_failed_flush_is_made_good_elsewhere_and_a_second_one_ends_writing() {
+    for failing in [Operation::Flush, Operation::Write] {
+        let device = Arc::new(store(8, 1));
+        let mut journal = open(device.clone(), 1).journal;
+        journal.append_record(ANNA, Serial(1), b"one".to_vec()).unwrap();
+        commit(&mut journal);
+        let next = if failing == Operation::Flush { device.flushes() } else { device.writes() };
+        device.fail_at(failing, next, false);
+        journal.append_record(ANNA, Serial(2), b"two".to_vec()).unwrap();
+        let mut batch = journal.take().unwrap();
+        journal.append_record(BEN, Serial(3), b"three".to_vec()).unwrap();
+        assert!(journal.take().is_none());
+        let result = batch.write(device.as_ref());
+        assert!(result.is_err());
+        assert_eq!(journal.finish(batch, result), Finish::Again);
+        assert_eq!(journal.durable(), Position(1));
+        assert_eq!(commit(&mut journal), Finish::Durable { accounts: vec![ANNA, BEN] });
+        assert_eq!((journal.durable(), journal.pending_bytes()), (Position(3), 0));
+        let opened = open(Arc::new(device.survive(Outcome::Lost, 0)), 2);
+        let records: Vec<_> = opened.records.iter().map(|record| (record.0, record.1)).collect();
+        assert_eq!(records, [(1, 1), (2, 2), (3, 3)]);
+        assert!(!opened.report.is_damaged());
+
+        device.fail_at(Operation::Flush, device.flushes(), true);
+        journal.append_record(ANNA, Serial(4), b"four".to_vec()).unwrap();
+        assert_eq!(commit(&mut journal), Finish::Again);
+        assert_eq!(commit(&mut journal), Finish::Failed);
+        assert!(journal.read_only() && journal.take().is_none());
+        assert_eq!(journal.append_record(ANNA, Serial(5), vec![1]), Err(AppendError::ReadOnly));
+        assert_eq!(journal.durable(), Position(3));
+        assert_eq!(open(Arc::new(device.survive(Outcome::Lost, 0)), 2).records.len(), 3);
+    }
+}
+
+#[test]
+fn a_full_store_takes_records_after_it_refuses_bodies_and_never_runs_out_in_between() {
+    let device = Arc::new(store(8, 1));
+    let mut journal = open(device.clone(), 1).journal;
+    assert_eq!(journal.append_record(ANNA, Serial(1), vec![0; 8192]), Err(AppendError::TooLarge));
+    let (mut bodies, mut records) = (0, 0);
+    while journal.append_body(ANNA, BodyId(1), bodies, vec![1; 3000]).is_ok() {
+        bodies += 1;
+    }
+    assert_eq!(journal.append_structure(ANNA, BodyId(1), vec![1; 3000]), Err(AppendError::Full));
+    // A flush that fails now finds room to write everything again.
+    device.fail_at(Operation::Flush, device.flushes(), false);
+    assert_eq!(commit(&mut journal), Finish::Again);
+    assert!(matches!(commit(&mut journal), Finish::Durable { .. }));
+    while journal.append_record(ANNA, Serial(records), vec![2; 500]).is_ok() {
+        records += 1;
+        if records % 3 == 0 {
+            assert!(matches!(commit(&mut journal), Finish::Durable { .. }));
+        }
+    }
+    assert!(bodies > 10 && records >= 3, "{bodies} {records}");
+    while journal.take().is_some_and(|mut batch| {
+        let result = batch.write(device.as_ref());
+        journal.finish(batch, result) == Finish::Again
+    }) {}
+    let capacity = journal.capacity();
+    assert!(capacity.free_segments >= 1 && capacity.used_bytes < capacity.raw_bytes);
+    let opened = open(device, 2);
+    assert_eq!(opened.records.len() as u64, records);
+    assert!((0..bodies).all(|piece| opened.journal.find(BodyId(1), piece).is_some()));
+}
+
+#[test]
+fn a_small_commit_is_one_write_of_whole_blocks_and_one_flush() {
+    let device = Arc::new(store(8, 1));
+    let mut journal = open(device.clone(), 1).journal;
+    journal.append_record(ANNA, Serial(1), vec![1]).unwrap();
+    commit(&mut journal);
+    let before = (device.writes(), device.flushes(), device.bytes_written());
+    journal.append_body(ANNA, BodyId(1), 0, vec![1; 3500]).unwrap();
+    journal.append_record(ANNA, Serial(2), vec![1; 100]).unwrap();
+    commit(&mut journal);
+    let after = (device.writes(), device.flushes(), device.bytes_written());
+    assert_eq!(after, (before.0 + 1, before.1 + 1, before.2 + 4096));
+    // On a block of its own: what was acknowledged is not written again.
+    let extent = journal.find(BodyId(1), 0).unwrap();
+    assert_eq!(extent.slot.offset(), 16384 + 8192 + 4096);
+    let mut buf = vec![9];
+    assert!(extent.read_cached(device.as_ref(), &mut buf).unwrap());
+    assert_eq!((buf.len(), extent.payload_bytes()), (3500, 3500));
+    assert!(matches!(
+        Extent { piece: 1, ..extent.clone() }.read(device.as_ref(), &mut buf),
+        Err(ReadError::Damaged)
+    ));
+    assert!(buf.is_empty());
+    let (offset, length) = journal.prepare_ahead().unwrap();
+    assert_eq!((offset, length), (2 * 16384, 16384));
+    assert_eq!(journal.prepare_ahead(), None);
+}
+
+#[test]
+fn a_store_in_a_file_is_there_after_closing_it() {
+    let path = std::env::temp_dir().join(format!("postfach-journal-{}", std::process::id()));
+    let _old = std::fs::remove_file(&path);
+    let mut random = Random(4);
+    let file = crate::device::File::create(&path, 3 << 20, false).unwrap();
+    format(&file, &Format::default(), &mut |buf| random.fill(buf)).unwrap();
+    let mut journal = open(Arc::new(file), 1).journal;
+    let (offset, length) = journal.prepare_ahead().unwrap();
+    journal.device().prepare(offset, length).unwrap();
+    for serial in 1..=200 {
+        journal.append_body(ANNA, BodyId(serial), 0, vec![serial as u8; 3000]).unwrap();
+        journal.append_record(ANNA, Serial(serial), vec![serial as u8; 80]).unwrap();
+        assert!(matches!(commit(&mut journal), Finish::Durable { .. }));
+    }
+    drop(journal);
+    let device: Arc<dyn Device> = Arc::new(crate::device::File::open(&path).unwrap());
+    let opened = open(device.clone(), 2);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(opened.records.len(), 200);
+    assert_eq!(opened.report.to_string(), "opening 2: 4 segments, 400 frames");
+    let mut buf = Vec::new();
+    opened.journal.find(BodyId(200), 0).unwrap().read(device.as_ref(), &mut buf).unwrap();
+    assert_eq!(buf, [200; 3000]);
+}
+
+/// The program ends without a power cut, so the cache still shows what never reached the medium, or has not reached it yet.
+#[test]
+fn what_an_opening_has_shown_survives_a_power_cut_right_after_it() {
+    for failing in [false, true] {
+        let device = Arc::new(store(8, 1));
+        let mut journal = open(device.clone(), 1).journal;
+        journal.append_record(ANNA, Serial(1), b"one".to_vec()).unwrap();
+        commit(&mut journal);
+        journal.append_record(ANNA, Serial(2), b"two".to_vec()).unwrap();
+        let mut batch = journal.take().unwrap();
+        device.fail_at(Operation::Flush, device.flushes(), false);
+        if failing {
+            assert!(batch.write(device.as_ref()).is_err());
+        } else {
+            // Killed between the write and the flush.
+            struct Unflushed<'a>(&'a Memory);
+            impl Device for Unflushed<'_> {
+                fn size(&self) -> u64 {
+                    self.0.size()
+                }
+                fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+                    self.0.read_at(offset, buf)
+                }
+                fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+                    self.0.write_at(offset, buf)
+                }
+                fn flush(&self) -> io::Result<()> {
+                    Err(io::Error::other("killed"))
+                }
+                fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+                    Ok(())
+                }
+                fn prepare(&self, _: u64, _: u64) -> io::Result<()> {
+                    Ok(())
+                }
+                fn forget_cache(&self, _: u64, _: u64) {}
+            }
+            device.heal();
+            assert!(batch.write(&Unflushed(&device)).is_err());
+        }
+        drop(journal);
+        let shown = open(device.clone(), 2).records;
+        assert_eq!(shown.len(), if failing { 1 } else { 2 });
+        assert_eq!(open(Arc::new(device.survive(Outcome::Lost, 0)), 3).records, shown);
+    }
 }

@@ -75,6 +75,13 @@ impl<'a> Window<'a> {
         }
     }
 
+    /// Whether a block of the range could not be read.
+    pub(super) fn is_unreadable(&self, offset: u64, length: u64) -> bool {
+        let blocks =
+            self.base + offset / BLOCK_BYTES as u64 * BLOCK_BYTES as u64..self.base + offset + length;
+        self.unreadable.iter().any(|place| blocks.contains(place))
+    }
+
     /// A payload whose frame fits the segment.
     pub(super) fn payload(&mut self, offset: u64, header: &Header) -> &[u8] {
         let length = header.length as usize;

@@ -32,10 +32,12 @@ mod crowd;
 mod heap;
 mod listen;
 mod load;
+mod local;
 pub mod logger;
 mod placeholder;
 mod pool;
 mod secret;
+mod serial;
 mod service;
 mod stream;
 mod tls;
@@ -44,6 +46,7 @@ mod tls;
 mod tests;
 
 pub use listen::console_socket;
+pub use local::console;
 pub use service::{PORTS, Port, Service};
 pub use tls::fingerprint;
 
@@ -225,6 +228,7 @@ struct Running {
 
 impl Running {
     fn start(options: &Options, descriptors: u64, sessions: Sessions) -> Result<Running, Error> {
+        let serial = options.serial.as_deref().map(serial::open).transpose()?;
         let (store, warnings) = open(options)?;
         let shared = Shared::new(store);
         let (tls, host) = identity(&shared)?;
@@ -257,6 +261,10 @@ impl Running {
             .map(|bound| server.executor.spawn(listen::accept_all(Arc::clone(&server), bound)))
             .collect();
         listeners.push(server.executor.spawn(console.accept_all(Arc::clone(&server))));
+        if let (Some(path), Some(line)) = (options.serial.clone(), serial) {
+            // Not among the listeners: it takes no more connections, and says goodbye like one.
+            server.executor.spawn(serial::serve(Arc::clone(&server), path, line)).detach();
+        }
         log::info!("serving {} as {}", options.store.display(), server.host());
         Ok(Running { server, listeners, end, committer, others })
     }
@@ -449,7 +457,7 @@ fn raise_descriptors() -> u64 {
 }
 
 /// Fills with unpredictable bytes.
-fn random(bytes: &mut [u8]) {
+pub fn random(bytes: &mut [u8]) {
     let mut filled = 0;
     while filled < bytes.len() {
         match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {

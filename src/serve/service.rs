@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::session::Session;
+use crate::session::console::{Console, Facts, Mode};
 
 /// A protocol, as one port speaks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,16 @@ const fn port(service: Service, number: u16, tls: bool) -> Port {
 }
 
 /// A new conversation of this service.
-pub fn session_of(service: Service, _server: &Server) -> Box<dyn Session> {
-    Box::new(super::placeholder::Placeholder(service))
+pub fn session_of(service: Service, server: &Server) -> Box<dyn Session> {
+    match service {
+        Service::Console => Box::new(Console::new(Mode::Socket, facts(server))),
+        Service::Serial => Box::new(Console::new(Mode::Serial, facts(server))),
+        other => Box::new(super::placeholder::Placeholder(other)),
+    }
+}
+
+/// What the console tells of the server.
+fn facts(server: &Server) -> Facts {
+    let (fingerprint, warnings) = (server.fingerprint(), server.warnings().to_vec());
+    Facts { fingerprint, started: Some(server.started()), warnings }
 }

@@ -13,7 +13,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::journal::{AppendError, Journal, OpenError, Report};
+use crate::journal::{AppendError, Bodies, Journal, OpenError, Report};
 use crate::types::{AccountId, BodyId, Position, Serial};
 
 pub mod bucket;
@@ -32,6 +32,9 @@ pub use state::{Account, Certificate, Folder, Message, Settings, State};
 pub use view::{Entry, Told, View};
 
 use record::Record;
+
+#[cfg(test)]
+mod tests;
 
 /// Why a verb did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +174,28 @@ impl Store {
         self.state.effects(&mut self.journal);
         Ok(serial)
     }
+}
+
+/// What a check finds of a store.
+pub struct Examined {
+    /// What the records that are left say.
+    pub state: State,
+    /// What is wrong with the journal.
+    pub report: Report,
+    /// Which frames of messages there are.
+    pub bodies: Bodies,
+}
+
+/// Reads and verifies everything, and changes nothing.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn examine(device: &dyn crate::device::Device) -> Result<Examined, OpenError> {
+    let mut state = State::default();
+    let (report, bodies) = crate::journal::examine(device, &mut |found| {
+        state.replay(found.serial, found.position, found.payload);
+    })?;
+    Ok(Examined { state, report, bodies })
 }
 
 /// The store behind its lock, shared by all sessions and the committer.

@@ -204,9 +204,11 @@ impl State {
                 bury(folder, &mut self.holds);
             }
         }
+        // Also the numbers of bodies that nobody holds are taken: their frames are still in the log.
+        let next_body = journal.highest_body().0 + 1;
         self.effects(journal);
-        // Bodies take their numbers from positions and serials seen, so that one whose record was lost is never taken for another.
-        journal.last().0.max(self.serial.0).max(journal.highest_body().0) + 1
+        journal.drop_unheld();
+        next_body
     }
 
     /// Tells the journal which bodies are used more and which less since the last time.

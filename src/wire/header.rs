@@ -328,7 +328,8 @@ impl ReceivedCounter {
 mod tests {
     use super::*;
 
-    const HEADER: &[u8] = b"From anna Tue 09:18\r\nReceived: a\r\n\tb;\r\n c\r\nSubject : x\r\nreceived:\nX-Junk\r\nTo:\r\n\r\nReceived: body\r\n";
+    const HEADER: &[u8] = b"From anna Tue 09:18\r\nReceived: a\r\n\tb;\r\n c\r\nSubject : x\r\n\
+        received:\nX-Junk\r\nTo:\r\n\r\nReceived: body\r\n";
 
     fn filtered(header: &[u8], names: &[&str], inverted: bool, chunk: usize) -> String {
         let names = names.iter().map(|name| name.as_bytes().to_vec()).collect();

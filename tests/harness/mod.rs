@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use postfach::device::Device;
-use postfach::device::memory::{Memory, Outcome};
+use postfach::device::{Device, Memory, Outcome};
 use postfach::journal::{Format, ReadError, format};
 use postfach::limits::{PIECE_BYTES, READ_BYTES};
 use postfach::session::console::{Console, Mode};

@@ -25,6 +25,23 @@ pub fn parse(value: &[u8], count_max: usize) -> Vec<Mailbox> {
     reader.listed
 }
 
+/// Leaves at most `count_max` addresses, with every group that begins among them ended.
+pub fn cut(listed: &mut Vec<Mailbox>, count_max: usize) {
+    if listed.len() <= count_max {
+        return;
+    }
+    listed.truncate(count_max);
+    // The last mark of a group, if it is a start, has lost its end.
+    let is_start = |mailbox: &Mailbox| mailbox.host.is_none() && mailbox.local.is_some();
+    let last_mark = listed.iter().rfind(|mailbox| mailbox.host.is_none());
+    if last_mark.is_some_and(is_start)
+        && let Some(last) = listed.pop()
+        && !is_start(&last)
+    {
+        listed.push(Mailbox::default());
+    }
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
     listed: Vec<Mailbox>,
@@ -198,7 +215,7 @@ impl<'a> Reader<'a> {
             let (local, host) = split(&spec);
             self.listed.push(Mailbox { name, route, local: Some(local), host: Some(host) });
         }
-        self.to_separator();
+        self.skip_to_separator();
     }
 
     /// `obs-route = "@" domain *("," "@" domain) ":"`
@@ -207,14 +224,15 @@ impl<'a> Reader<'a> {
         if !inner.starts_with(b"@") {
             return None;
         }
-        let end = inner.iter().position(|byte| matches!(byte, b':' | b'>'))?;
+        // Not beyond another bracket: looking further for each of many would not be linear.
+        let end = inner.iter().position(|byte| matches!(byte, b':' | b'>' | b'<'))?;
         let (route, rest) = inner.split_at_checked(end)?;
         self.rest = rest.strip_prefix(b":")?;
         Some(route.into())
     }
 
     /// After an address in brackets: comments and junk, up to a separator or the beginning of another address.
-    fn to_separator(&mut self) {
+    fn skip_to_separator(&mut self) {
         let mut ignored = Words::default();
         while let Some(byte) = self.rest.first() {
             match byte {
@@ -278,6 +296,7 @@ mod tests {
             ("a . b @ x . de", "-<a.b@x.de>"),
             ("\"a b\"@x.de", "-<a b@x.de>"),
             ("\"a@b\"@x.de", "-<a@b@x.de>"),
+            ("<@x.de>, <@a, <b@c>, <@a:b@c", "-<@x.de> -<@a> -<b@c> -{@a}<b@c>"),
             ("<@hop.one,@hop.two:a@x.de>", "-{@hop.one,@hop.two}<a@x.de>"),
             ("a@[IPv6:::1], b@[1.2.3.4]", "-<a@[IPv6:::1]> -<b@[1.2.3.4]>"),
             ("Undisclosed recipients:;", "-<Undisclosed recipients@-> -<-@->"),
@@ -305,5 +324,24 @@ mod tests {
         let listed = parse(value.as_bytes(), 1000);
         assert_eq!(listed.len(), 1000);
         assert_eq!(listed.last(), Some(&Mailbox::default()));
+        let whole = parse(b"a@b, g: c@d, e@f;, h: i@j;", 1000);
+        for (count, shown) in [
+            (8, "@ g @ @ . h @ ."),
+            (7, "@ g @ @ . h ."),
+            (6, "@ g @ @ ."),
+            (4, "@ g @ ."),
+            (3, "@ g ."),
+            (2, "@"),
+            (0, ""),
+        ] {
+            let mut listed = whole.clone();
+            cut(&mut listed, count);
+            let mark = |mailbox: &Mailbox| match (&mailbox.local, &mailbox.host) {
+                (_, Some(_)) => "@".to_string(),
+                (Some(name), None) => String::from_utf8_lossy(name).into_owned(),
+                (None, None) => ".".to_string(),
+            };
+            assert_eq!(listed.iter().map(mark).collect::<Vec<_>>().join(" "), shown, "{count}");
+        }
     }
 }

@@ -28,6 +28,9 @@ use crate::limits::{MIME_DEPTH_MAX, MIME_PARTS_MAX, STRUCTURE_BYTES_MAX};
 /// A string of a header. Bytes, not text: headers may hold anything.
 pub type Text = Box<[u8]>;
 
+/// Parameters of a field: names in lower case, and values.
+pub type Params = Vec<(Text, Text)>;
+
 /// The first byte of an encoded structure. Another number means: made by another version, scan the message again.
 const VERSION: u8 = 1;
 
@@ -58,7 +61,7 @@ pub struct Part {
     /// Type and subtype in lower case; `None` is text/plain.
     pub media: Option<(Text, Text)>,
     /// Parameters of Content-Type, names in lower case, RFC 2231 undone.
-    pub params: Vec<(Text, Text)>,
+    pub params: Params,
     /// Content-Transfer-Encoding.
     pub encoding: Encoding,
     /// The less usual fields.
@@ -89,7 +92,7 @@ pub struct Extra {
     /// Content-MD5
     pub md5: Option<Text>,
     /// Content-Disposition: its type in lower case and its parameters.
-    pub disposition: Option<(Text, Vec<(Text, Text)>)>,
+    pub disposition: Option<(Text, Params)>,
     /// Content-Language: its tags.
     pub language: Vec<Text>,
     /// Content-Location

@@ -14,21 +14,28 @@
 
 use super::list;
 use super::media::{self, Field};
-use super::{Encoding, Envelope, Extra, Kind, Mailbox, Part, Structure, Text};
+use super::{Encoding, Envelope, Extra, Kind, Mailbox, Params, Part, Structure};
 use crate::limits::{
     BOUNDARY_BYTES_MAX, ENVELOPE_ADDRESSES_MAX, HEADER_FIELD_BYTES_MAX, MIME_DEPTH_MAX, MIME_PARTS_MAX,
     STRUCTURE_BYTES_MAX,
 };
 use crate::wire::date;
 
-/// What a part takes of the encoded structure without its strings, bytes: 4 offsets, tags, the date of an envelope.
-const PART_BYTES: usize = 64;
+/// What a part takes of the encoded structure without its strings, bytes: four numbers of at most 5, and 7 tags and counts.
+const PART_BYTES: usize = 28;
+/// What an envelope takes without its strings: a date of at most 13, and 11 tags and counts.
+const ENVELOPE_BYTES: usize = 32;
+/// What a part's less usual fields take without their strings.
+const EXTRA_BYTES: usize = 8;
 /// What a string takes besides its bytes: tag and length.
 const STRING_BYTES: usize = 4;
-/// What is kept back from envelopes, so that enormous ones leave room for the parts.
+/// What is kept back from envelopes, so that enormous ones leave room for the fields of the parts.
 const DETAILS_BYTES: usize = 24 * 1024;
+/// What is kept back from those, so that they leave room for types.
+const TYPES_BYTES: usize = 8 * 1024;
 
-const _: () = assert!(PART_BYTES + 2 * DETAILS_BYTES <= STRUCTURE_BYTES_MAX);
+const _: () = assert!(PART_BYTES * MIME_PARTS_MAX + 2 * DETAILS_BYTES <= STRUCTURE_BYTES_MAX);
+const _: () = assert!(TYPES_BYTES < DETAILS_BYTES);
 
 /// Reads a message once, in pieces of any size.
 pub struct Scanner {
@@ -37,7 +44,7 @@ pub struct Scanner {
     open: Vec<Open>,
     /// A limit is reached: what comes is content of what is open.
     full: bool,
-    /// Bytes of the encoded structure that are not yet spoken for.
+    /// Bytes of the encoded structure that strings may still take.
     room: usize,
 
     /// Bytes of whole lines so far.
@@ -92,7 +99,7 @@ impl Scanner {
             parts: Vec::new(),
             open: Vec::new(),
             full: false,
-            room: STRUCTURE_BYTES_MAX - STRING_BYTES,
+            room: STRUCTURE_BYTES_MAX - 16 - ENVELOPE_BYTES - PART_BYTES * MIME_PARTS_MAX,
             offset: 0,
             lines: 0,
             line_end: 0,
@@ -193,20 +200,12 @@ impl Scanner {
         };
         let found =
             self.open.iter().enumerate().rev().find_map(|(level, open)| Some((level, fits(open)?)))?;
-        if !found.1 && !self.has_room_for_part() {
-            return None;
-        }
-        Some(found)
-    }
-
-    /// Whether one more part may be opened. If not, none will be.
-    fn has_room_for_part(&mut self) -> bool {
-        self.full |= self.parts.len() >= MIME_PARTS_MAX || self.room < PART_BYTES;
-        !self.full
+        // If no more parts may be opened, none will be closed either: the rest is content of what is open.
+        self.full |= !found.1 && self.parts.len() >= MIME_PARTS_MAX;
+        (!self.full).then_some(found)
     }
 
     fn open_part(&mut self, header_start: u64, is_message: bool) {
-        self.room = self.room.saturating_sub(PART_BYTES);
         let depth = u8::try_from(self.open.len()).unwrap_or(u8::MAX);
         let start = offset32(header_start);
         self.open.push(Open { part: self.parts.len(), lines: 0, state: State::Header });
@@ -224,10 +223,14 @@ impl Scanner {
 
     /// Ends the parts that lie deeper than `level` others, before the current line.
     fn close_down_to(&mut self, level: usize) {
-        // A header that ends without an empty line keeps its line end, and so do the parts around it.
-        let mut line_end = self.line_end;
         while matches!(self.open.last(), Some(Open { state: State::Header, .. })) && self.open.len() > level {
             self.end_header(self.offset, self.lines);
+        }
+        // The line end before a boundary belongs to it, unless it ends the innermost header: that one keeps it,
+        // and so do the parts around it.
+        let innermost = self.open.last().and_then(|open| self.parts.get(open.part));
+        let mut line_end = self.line_end;
+        if innermost.is_some_and(|part| part.body_start > offset32(self.offset - line_end)) {
             line_end = 0;
         }
         let end = offset32(self.offset - line_end);
@@ -285,7 +288,12 @@ impl Scanner {
         } else if is_multipart && is_shallow && !self.full {
             part.kind = Kind::Multipart;
             open.state = State::Multipart { boundary };
-        } else if is_message && !is_encoded && is_shallow && self.has_room_for_part() {
+        } else if is_message
+            && !is_encoded
+            && is_shallow
+            && self.parts.len() < MIME_PARTS_MAX
+            && self.spend(ENVELOPE_BYTES, 0)
+        {
             self.set_kind(Kind::Message);
             self.open_part(body_start, true);
         }
@@ -324,22 +332,10 @@ impl Scanner {
         self.value.clear();
         match field {
             Field::ContentType => self.content_type(&value),
-            Field::Encoding => {
-                let encoding = media::encoding(&value);
-                if self.spend(value.len(), 0)
-                    && let Some(part) = self.current()
-                    && part.encoding == Encoding::SevenBit
-                {
-                    part.encoding = encoding;
-                }
-            }
-            Field::Disposition
-            | Field::Language
-            | Field::Id
-            | Field::Description
-            | Field::Md5
-            | Field::Location => {
-                self.extra(field, &value);
+            Field::Encoding => self.encoding(&value),
+            Field::Disposition => self.disposition(&value),
+            Field::Language | Field::Id | Field::Description | Field::Md5 | Field::Location => {
+                self.extra(field, value);
             }
             Field::From | Field::Sender | Field::ReplyTo | Field::To | Field::Cc | Field::Bcc => {
                 self.addresses(field, &value)
@@ -363,7 +359,7 @@ impl Scanner {
         {
             self.boundary = boundary.trim_ascii_end().to_vec();
         }
-        if !is_plain && !self.spend(kind.len() + subtype.len(), 0) {
+        if !is_plain && !self.spend(kind.len() + subtype.len() + STRING_BYTES, 0) {
             self.full = true;
             return;
         }
@@ -374,34 +370,53 @@ impl Scanner {
         }
     }
 
-    fn affordable(&mut self, mut params: Vec<(Text, Text)>) -> Vec<(Text, Text)> {
-        params.retain(|(name, value)| self.spend(name.len() + value.len(), 0));
+    fn affordable(&mut self, mut params: Params) -> Params {
+        params.retain(|(name, value)| self.spend(name.len() + value.len() + STRING_BYTES, TYPES_BYTES));
         params
     }
 
-    fn extra(&mut self, field: Field, value: &[u8]) {
-        if !self.spend(value.len() + std::mem::size_of::<u64>(), 0) {
+    fn encoding(&mut self, value: &[u8]) {
+        let encoding = media::encoding(value);
+        let is_affordable = match &encoding {
+            Encoding::Other(name) => self.spend(name.len(), TYPES_BYTES),
+            _ => true,
+        };
+        if let Some(part) = self.current()
+            && part.encoding == Encoding::SevenBit
+            && is_affordable
+        {
+            part.encoding = encoding;
+        }
+    }
+
+    fn disposition(&mut self, value: &[u8]) {
+        let (kind, params) = media::disposition(value);
+        if !self.spend(kind.len() + EXTRA_BYTES, TYPES_BYTES) {
             return;
         }
-        let disposition = (field == Field::Disposition).then(|| media::disposition(value));
-        let language = if field == Field::Language { media::language(value) } else { Vec::new() };
+        let params = self.affordable(params);
+        if let Some(part) = self.current() {
+            part.extra.get_or_insert_with(Box::default).disposition.get_or_insert((kind, params));
+        }
+    }
+
+    fn extra(&mut self, field: Field, value: Vec<u8>) {
+        if !self.spend(value.len() + EXTRA_BYTES, TYPES_BYTES) {
+            return;
+        }
         let Some(part) = self.current() else { return };
-        let extra = part.extra.get_or_insert_with(Box::<Extra>::default);
+        let extra: &mut Extra = part.extra.get_or_insert_with(Box::default);
         let slot = match field {
-            Field::Disposition => {
-                extra.disposition = extra.disposition.take().or(disposition);
-                return;
-            }
-            Field::Language => {
-                if extra.language.is_empty() {
-                    extra.language = language;
-                }
-                return;
-            }
             Field::Id => &mut extra.id,
             Field::Description => &mut extra.description,
             Field::Md5 => &mut extra.md5,
-            _ => &mut extra.location,
+            Field::Location => &mut extra.location,
+            _ => {
+                if extra.language.is_empty() {
+                    extra.language = media::language(&value);
+                }
+                return;
+            }
         };
         slot.get_or_insert_with(|| value.into());
     }
@@ -433,7 +448,7 @@ impl Scanner {
         }
         let mut listed = list::parse(value, ENVELOPE_ADDRESSES_MAX);
         let affordable = listed.iter().take_while(|mailbox| self.spend(cost(mailbox), DETAILS_BYTES)).count();
-        listed.truncate(affordable);
+        list::cut(&mut listed, affordable);
         let Some(envelope) = self.envelope() else { return };
         let (slot, adds) = match field {
             Field::From => (&mut envelope.from, false),
@@ -446,7 +461,7 @@ impl Scanner {
         // Recipient fields that stand twice are all told, as every reader shows them.
         if adds || slot.is_empty() {
             slot.append(&mut listed);
-            slot.truncate(ENVELOPE_ADDRESSES_MAX);
+            list::cut(slot, ENVELOPE_ADDRESSES_MAX);
         }
     }
 }
