@@ -160,7 +160,7 @@ impl Script {
                         if matches(pattern, &line) {
                             break;
                         }
-                        said.drain(..line.len() + 2);
+                        said.drain(..line.chars().count() + 2);
                     },
                     None => said.clear(),
                 }
@@ -172,7 +172,7 @@ impl Script {
                 if !matches(rest, &line) {
                     return Err(format!("said: {}", show(said)));
                 }
-                said.drain(..line.len() + 2);
+                said.drain(..line.chars().count() + 2);
             }
             "S+" => {
                 let wanted = unescape(rest)?;
