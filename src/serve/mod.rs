@@ -34,7 +34,6 @@ mod listen;
 mod load;
 mod local;
 pub mod logger;
-mod placeholder;
 mod pool;
 mod secret;
 mod serial;
