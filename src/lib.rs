@@ -43,6 +43,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod check;
 pub mod device;
 pub mod journal;
 pub mod limits;

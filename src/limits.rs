@@ -119,8 +119,13 @@ pub const POP3_IDLE_SECONDS: u32 = 600;
 pub const IMAP_IDLE_SECONDS: u32 = 1860;
 /// Silence at the console after login, seconds.
 pub const CONSOLE_IDLE_SECONDS: u32 = 900;
+/// Longest delay of the answer to a wrong password at the serial console, seconds; it doubles up to this.
+pub const CONSOLE_FAILURE_SECONDS_MAX: u32 = 60;
 /// A console line, bytes.
 pub const CONSOLE_LINE_BYTES_MAX: usize = 1024;
+
+/// Messages that one step of FETCH or SEARCH looks at while it holds the store: well under a millisecond.
+pub const SCAN_MESSAGES: usize = 1000;
 
 // ---- serve ----
 
@@ -134,12 +139,22 @@ pub const CONNECTIONS_PER_PEER_MAX: usize = 1000;
 pub const HANDSHAKE_SECONDS: u32 = 30;
 /// A peer that takes nothing of what is sent to it, seconds.
 pub const WRITE_SECONDS: u32 = 120;
+/// From the last byte sent to a peer until its socket is closed, seconds: it says goodbye first, or loses what it has not read yet.
+pub const LINGER_SECONDS: u32 = 2;
+/// A peer that answers neither data nor keepalive probes is gone after this, seconds.
+pub const DEAD_PEER_SECONDS: u32 = 60;
+/// Threads for reads that the page cache cannot answer: enough to keep an SD card's queue busy.
+pub const READ_THREADS: usize = 4;
+/// Steps that a session may make without waiting before others get their turn.
+pub const STEPS_IN_A_ROW: u32 = 64;
 /// From the signal to the end of the process, seconds.
 pub const SHUTDOWN_SECONDS: u32 = 5;
 /// Passwords waiting for the one hash at a time; further ones are told to try again.
 pub const SECRETS_WAITING_MAX: usize = 256;
 /// Memory of one argon2id hash, KiB.
 pub const ARGON2_KIB: u32 = 19 * 1024;
+/// Most memory of a hash that is brought along by `hash PHC`, KiB: a quarter of the board's.
+pub const ARGON2_KIB_MAX: u32 = 64 * 1024;
 /// Passes of argon2id.
 pub const ARGON2_PASSES: u32 = 2;
 

@@ -120,7 +120,7 @@ use std::io;
 
 use crate::device::Device;
 use crate::limits::BLOCK_BYTES;
-use crate::types::{AccountId, Position, Serial};
+use crate::types::{AccountId, BodyId, Position, Serial};
 
 mod batch;
 mod frame;
@@ -245,7 +245,27 @@ pub struct Capacity {
 
 /// Reads everything, and checks every frame's payload, from the medium. Changes nothing.
 pub fn verify(device: &dyn Device) -> Result<Report, OpenError> {
+    examine(device, &mut |_| {}).map(|(report, _)| report)
+}
+
+/// As [`verify`]; shows the records on the way, and what there is of bodies.
+pub fn examine(device: &dyn Device, visit: &mut dyn FnMut(Found<'_>)) -> Result<(Report, Bodies), OpenError> {
     let mut index = index::Index::default();
-    let (_, recovered) = tail::recover(device, &mut index, &mut |_| {}, true)?;
-    Ok(recovered.report)
+    let (_, recovered) = tail::recover(device, &mut index, visit, true)?;
+    Ok((recovered.report, Bodies(index)))
+}
+
+/// Which frames of bodies a check has found, damaged ones too.
+pub struct Bodies(index::Index);
+
+impl Bodies {
+    /// Whether there is this piece of the body.
+    pub fn has_piece(&self, body: BodyId, piece: u16) -> bool {
+        self.0.find(body, Some(piece)).is_some()
+    }
+
+    /// Whether there is the body's structure.
+    pub fn has_structure(&self, body: BodyId) -> bool {
+        self.0.find(body, None).is_some()
+    }
 }

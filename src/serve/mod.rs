@@ -1,1 +1,481 @@
-//! (in progress)
+//! The only async code: it does what sessions ask for. Sockets, TLS, password hashes, commits, the clock.
+//!
+//! Start: the store is opened and locked, has a certificate, and every port is bound, before the first connection is taken. Then one
+//! thread per core runs the conversations, one writes the journal, one hashes passwords, a few read what the page cache has not.
+//!
+//! - [`connection`]: the loop that drives every session; [`stream`]: what it runs on.
+//! - [`listen`]: ports, the console socket; [`crowd`]: how many connections; [`service`]: the table of ports.
+//! - [`commit`]: the committer, the gate, who is woken. [`load`]: pieces of messages. [`secret`]: passwords. [`tls`].
+//! - [`pool`]: threads; [`heap`]: giving memory back; [`logger`].
+
+use std::io;
+use std::net::{IpAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use event_listener::{Event, EventListener};
+use smol::channel::{self, Sender};
+use smol::{Async, Executor, Timer};
+
+use crate::device::{self, Device};
+use crate::limits::{CONNECTIONS_MAX, READ_THREADS, SHUTDOWN_SECONDS};
+use crate::session::Session;
+use crate::store::{Shared, Store};
+use crate::types::{Position, Time};
+
+mod commit;
+mod connection;
+mod crowd;
+mod heap;
+mod listen;
+mod load;
+mod local;
+pub mod logger;
+mod placeholder;
+mod pool;
+mod secret;
+mod serial;
+mod service;
+mod stream;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+pub use listen::console_socket;
+pub use local::console;
+pub use service::{PORTS, Port, Service};
+pub use tls::fingerprint;
+
+/// Chores that wait.
+const CHORES: usize = 16;
+
+/// What `postfach serve` is told.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The store: a file or a partition.
+    pub store: PathBuf,
+    /// Addresses to listen on; none means all of them.
+    pub bind: Vec<IpAddr>,
+    /// Added to every port's standard number.
+    pub port_base: u16,
+    /// A serial line that speaks the console's language.
+    pub serial: Option<PathBuf>,
+    /// Makes every flush take this long, milliseconds. For measuring.
+    pub flush_delay_milliseconds: Option<u64>,
+}
+
+/// Why the server does not run: one line for people.
+#[derive(Debug)]
+pub struct Error(String);
+
+impl Error {
+    fn new(line: impl Into<String>) -> Error {
+        Error(line.into())
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What the system refuses at start other than files and sockets: threads.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        Error(format!("cannot start a thread: {error}"))
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It could not start.
+pub fn serve(options: Options) -> Result<(), Error> {
+    logger::install();
+    heap::prepare();
+    abort_on_panic_in_store();
+    let descriptors = raise_descriptors();
+    let mut signals = async_signal::Signals::new([async_signal::Signal::Term, async_signal::Signal::Int])
+        .map_err(|error| Error::new(format!("cannot listen to signals: {error}")))?;
+    let running = Running::start(&options, descriptors, service::session_of)?;
+    smol::block_on(smol::stream::StreamExt::next(&mut signals));
+    running.stop();
+    Ok(())
+}
+
+/// What all conversations share.
+pub struct Server {
+    shared: Shared,
+    progress: commit::Progress,
+    tls: tls::Tls,
+    secrets: secret::Secrets,
+    reads: pool::Pool,
+    stop: Stop,
+    crowd: Arc<crowd::Crowd>,
+    executor: Executor<'static>,
+    sessions: Sessions,
+    host: RwLock<Arc<str>>,
+    port_base: u16,
+    started: Time,
+    warnings: Vec<String>,
+    housekeeping: Sender<Chore>,
+}
+
+/// Makes the session of a service.
+type Sessions = fn(Service, &Server) -> Box<dyn Session>;
+
+impl Server {
+    /// This machine's name.
+    fn host(&self) -> Arc<str> {
+        Arc::clone(&self.host.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// SHA-256 of the certificate that is shown now, for `status`.
+    pub fn fingerprint(&self) -> String {
+        self.tls.fingerprint()
+    }
+
+    /// When the server started, for `status`.
+    pub fn started(&self) -> Time {
+        self.started
+    }
+
+    /// What was found when the store was opened and the owner should know, for `status`.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Negotiates TLS. None: the peer did not manage, or the server stops meanwhile.
+    async fn handshake(&self, stream: Async<TcpStream>) -> Option<stream::Stream> {
+        let stopped = self.stop.listen();
+        if self.stop.is_set() {
+            return None;
+        }
+        let accepted = async { self.tls.accept(stream).await.ok().map(stream::Stream::Tls) };
+        smol::future::or(accepted, async {
+            stopped.await;
+            None
+        })
+        .await
+    }
+
+    /// Takes in settings that have become durable. Under the store's lock.
+    fn settled(&self, store: &Store) {
+        let settings = &store.state().settings;
+        if settings.position > store.journal().durable() {
+            return; // There is a newer change: its own commit comes.
+        }
+        if let Some(certificate) = &settings.certificate {
+            self.tls.renew(certificate);
+        }
+        let host = host_name(&settings.domains);
+        if *self.host() != *host {
+            *self.host.write().unwrap_or_else(PoisonError::into_inner) = host.into();
+        }
+    }
+
+    fn connection_closed(&self) {
+        if heap::closed() {
+            self.chore(Chore::GiveBack);
+        }
+    }
+
+    /// Has something done when there is time. A chore that finds the queue full is not worth waiting for.
+    fn chore(&self, chore: Chore) {
+        let _full = self.housekeeping.try_send(chore);
+    }
+}
+
+/// The end of the server, told to everybody who waits.
+#[derive(Default)]
+struct Stop {
+    set: AtomicBool,
+    event: Event,
+}
+
+impl Stop {
+    fn is_set(&self) -> bool {
+        self.set.load(Ordering::Acquire)
+    }
+
+    fn listen(&self) -> EventListener {
+        self.event.listen()
+    }
+
+    fn set(&self) {
+        self.set.store(true, Ordering::Release);
+        self.event.notify(usize::MAX);
+    }
+}
+
+/// A server that runs.
+struct Running {
+    server: Arc<Server>,
+    listeners: Vec<smol::Task<()>>,
+    /// Closed, it ends the threads that run sessions.
+    end: Sender<()>,
+    committer: JoinHandle<()>,
+    /// Those that run sessions, and the one for chores.
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(options: &Options, descriptors: u64, sessions: Sessions) -> Result<Running, Error> {
+        let serial = options.serial.as_deref().map(serial::open).transpose()?;
+        let (store, warnings) = open(options)?;
+        let shared = Shared::new(store);
+        let (tls, host) = identity(&shared)?;
+        let bound = listen::bind(&options.bind, options.port_base)?;
+        let console = listen::ConsoleSocket::bind(console_socket(&options.store))?;
+
+        let (housekeeping, chores) = channel::bounded(CHORES);
+        let durable = shared.lock().journal().durable();
+        let server = Arc::new(Server {
+            progress: commit::Progress::new(durable),
+            shared,
+            tls,
+            secrets: secret::Secrets::start()?,
+            reads: pool::Pool::start("read", READ_THREADS, CONNECTIONS_MAX)?,
+            stop: Stop::default(),
+            crowd: Arc::new(crowd::Crowd::new(descriptors)),
+            executor: Executor::new(),
+            sessions,
+            host: RwLock::new(host.into()),
+            port_base: options.port_base,
+            started: connection::now(),
+            warnings,
+            housekeeping,
+        });
+        let committer = start_committer(&server)?;
+        let (end, mut others) = start_sessions(&server)?;
+        others.push(start_housekeeping(&server, chores)?);
+        let mut listeners: Vec<_> = bound
+            .into_iter()
+            .map(|bound| server.executor.spawn(listen::accept_all(Arc::clone(&server), bound)))
+            .collect();
+        listeners.push(server.executor.spawn(console.accept_all(Arc::clone(&server))));
+        if let (Some(path), Some(line)) = (options.serial.clone(), serial) {
+            // Not among the listeners: it takes no more connections, and says goodbye like one.
+            server.executor.spawn(serial::serve(Arc::clone(&server), path, line)).detach();
+        }
+        log::info!("serving {} as {}", options.store.display(), server.host());
+        Ok(Running { server, listeners, end, committer, others })
+    }
+
+    /// Takes no more connections, lets every session say goodbye, and writes what is pending.
+    fn stop(self) {
+        let deadline = Instant::now() + Duration::from_secs(u64::from(SHUTDOWN_SECONDS));
+        smol::block_on(async {
+            for listener in self.listeners {
+                listener.cancel().await;
+            }
+            self.server.stop.set();
+            while self.server.crowd.count() > 0 && Instant::now() < deadline {
+                Timer::after(Duration::from_millis(20)).await;
+            }
+        });
+        self.server.progress.stop(&self.server.shared);
+        // A panic there has aborted the process.
+        let _joined = self.committer.join();
+        self.end.close();
+        self.server.housekeeping.close();
+        for thread in self.others {
+            let _joined = thread.join();
+        }
+        log::info!("stopped");
+    }
+}
+
+/// Opens and locks the store. What was found goes to the log; the lines of it that the owner should act on are returned too.
+fn open(options: &Options) -> Result<(Store, Vec<String>), Error> {
+    let path = &options.store;
+    let file = device::File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => no_store(path),
+        io::ErrorKind::ResourceBusy => {
+            Error::new(format!("{} is in use: a server is running already", path.display()))
+        }
+        _ => Error::new(format!("cannot open the store {}: {error}", path.display())),
+    })?;
+    let device: Arc<dyn Device> = match options.flush_delay_milliseconds {
+        Some(flush_milliseconds) => Arc::new(device::Slow { inner: file, flush_milliseconds }),
+        None => Arc::new(file),
+    };
+    let (store, report) = Store::open(device, &mut random).map_err(|error| match error {
+        crate::journal::OpenError::NoStore => no_store(path),
+        error => Error::new(format!("cannot open the store {}: {error}", path.display())),
+    })?;
+    let level = if report.is_damaged() { log::Level::Error } else { log::Level::Info };
+    let found = report.to_string();
+    for line in found.lines() {
+        log::log!(level, "store: {line}");
+    }
+    let damage = found.lines().skip(1).filter(|_| report.is_damaged());
+    Ok((store, damage.map(String::from).collect()))
+}
+
+fn no_store(path: &Path) -> Error {
+    let path = path.display();
+    Error::new(format!("no store at {path}: make one with `postfach format --store {path} --size 1G`"))
+}
+
+/// What TLS shows, and this machine's name. A new store gets a certificate first, durably.
+fn identity(shared: &Shared) -> Result<(tls::Tls, String), Error> {
+    let mut needs = Position::default();
+    let (known, domains) = {
+        let mut access = shared.access(&mut needs);
+        let settings = access.settings();
+        (settings.certificate.clone(), settings.domains.clone())
+    };
+    let host = host_name(&domains);
+    let failed = |error: &dyn std::fmt::Display| Error::new(format!("cannot make a certificate: {error}"));
+    if let Some(known) = &known {
+        match tls::Tls::new(Arc::clone(known)) {
+            Ok(tls) => return Ok((tls, host)),
+            // Without TLS nobody could log in and say so: show something, store nothing.
+            Err(error) => log::error!("the stored certificate cannot be used ({error}); showing another one"),
+        }
+    }
+    let year = 1970 + connection::now().0 / 31_556_952;
+    let made = tls::self_signed(&host, &domains, i32::try_from(year).unwrap_or_default());
+    let made = made.map_err(|error| failed(&error))?;
+    if known.is_none() {
+        let kept = shared.access(&mut needs).certificate_set(made.chain.clone(), made.key.clone());
+        kept.map_err(|error| Error::new(format!("the store takes no certificate: {error:?}")))?;
+        let committed = shared.lock().commit();
+        committed.map_err(|error| Error::new(format!("the store cannot be written: {error}")))?;
+    }
+    let tls = tls::Tls::new(Arc::new(made)).map_err(|error| failed(&error))?;
+    log::info!("made a certificate; SHA-256 fingerprint {}", tls.fingerprint());
+    Ok((tls, host))
+}
+
+/// This machine's name: what the system calls it, if that is a whole name; else `mail` in our first domain.
+fn host_name(domains: &[String]) -> String {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy();
+    let name = if name.is_empty() || name == "(none)" { "localhost".into() } else { name };
+    match domains.first() {
+        Some(domain) if !name.contains('.') => format!("mail.{domain}"),
+        _ => name.into_owned(),
+    }
+}
+
+/// Starts one thread per core for the conversations. They end when the sender returned is closed.
+fn start_sessions(server: &Arc<Server>) -> io::Result<(Sender<()>, Vec<JoinHandle<()>>)> {
+    let (end, stopped) = channel::bounded::<()>(1);
+    let mut threads = Vec::new();
+    for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+        let (server, stopped) = (Arc::clone(server), stopped.clone());
+        let run = move || {
+            let _closed = smol::block_on(server.executor.run(stopped.recv()));
+        };
+        threads.push(thread::Builder::new().name(String::from("session")).spawn(run)?);
+    }
+    Ok((end, threads))
+}
+
+fn start_committer(server: &Arc<Server>) -> io::Result<JoinHandle<()>> {
+    let server = Arc::clone(server);
+    thread::Builder::new().name(String::from("commit")).spawn(move || {
+        let committed = |store: &Store, settings: bool| {
+            if settings {
+                server.settled(store);
+            }
+            if let Some((offset, length)) = store.journal().prepare_ahead() {
+                server.chore(Chore::Prepare { offset, length });
+            }
+        };
+        server.progress.commit_all(&server.shared, &committed);
+    })
+}
+
+/// What can wait.
+enum Chore {
+    /// Zeros where the journal will write next, bytes on the device.
+    Prepare { offset: u64, length: u64 },
+    /// Memory for the system.
+    GiveBack,
+}
+
+fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) -> io::Result<JoinHandle<()>> {
+    let device = Arc::clone(server.shared.lock().journal().device());
+    if let Some((offset, length)) = server.shared.lock().journal().prepare_ahead() {
+        server.chore(Chore::Prepare { offset, length });
+    }
+    thread::Builder::new().name(String::from("housekeeping")).spawn(move || {
+        while let Ok(chore) = chores.recv_blocking() {
+            match chore {
+                Chore::GiveBack => heap::give_back(),
+                Chore::Prepare { offset, length } => {
+                    if let Err(error) = device.prepare(offset, length) {
+                        log::warn!(
+                            "cannot prepare the store's next segment, commits will be slower: {error}"
+                        );
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// A panic where the store is changed leaves it half changed: then the process ends, and the next start replays what is durable.
+fn abort_on_panic_in_store() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        let file = panic.location().map(|location| location.file()).unwrap_or_default();
+        let thread = thread::current();
+        if thread.name() == Some("commit")
+            || ["store", "journal", "device"].iter().any(|layer| is_in(file, layer))
+        {
+            std::process::abort();
+        }
+    }));
+}
+
+/// Whether a source file belongs to a layer of this crate.
+fn is_in(file: &str, layer: &str) -> bool {
+    let here = file!().strip_suffix("serve/mod.rs");
+    let inside = here.and_then(|here| file.strip_prefix(here));
+    inside.and_then(|path| path.strip_prefix(layer)).is_some_and(|rest| rest.starts_with(['/', '.']))
+}
+
+/// Allows as many file descriptors as this process may have. Returns how many.
+fn raise_descriptors() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let allowed = if setrlimit(Resource::Nofile, wanted).is_ok() { limit.maximum } else { limit.current };
+    allowed.unwrap_or(u64::MAX)
+}
+
+/// Fills with unpredictable bytes.
+pub fn random(bytes: &mut [u8]) {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            // Keys and salts that are not random are worse than no server.
+            Err(error) => panic!("the system has no random bytes: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::is_in;
+
+    #[test]
+    fn panics_are_told_apart_by_layer() {
+        assert!(is_in("src/store/state.rs", "store") && is_in("src/journal/mod.rs", "journal"));
+        assert!(!is_in("src/session/imap/mod.rs", "store") && !is_in("/rustc/x/library/store/a.rs", "store"));
+    }
+}

@@ -10,9 +10,10 @@
 //! - [`settings`], [`folders`], [`mail`]: the verbs, by what they change.
 //! - [`bucket`]: how much a mailbox may hold and what a message costs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::journal::{AppendError, Journal, OpenError, Report};
+use crate::journal::{AppendError, Bodies, Journal, OpenError, Report};
 use crate::types::{AccountId, BodyId, Position, Serial};
 
 pub mod bucket;
@@ -143,6 +144,25 @@ impl Store {
         Ok(())
     }
 
+    /// After `Finish::Failed`: makes the state again from what is durable. The journal stays, and stays read-only.
+    ///
+    /// # Errors
+    /// The medium cannot be read. The state is left as it was; the gate hides what was never durable.
+    pub fn fall_back(&mut self) -> Result<(), OpenError> {
+        let durable = self.journal.durable();
+        let mut state = State::default();
+        let device = Arc::clone(self.journal.device());
+        let (mut journal, _) = Journal::open(device, &mut |bytes| bytes.fill(0), &mut |found| {
+            if found.position <= durable {
+                state.replay(found.serial, found.position, found.payload);
+            }
+        })?;
+        // The other journal is only read here, so its holds are of no account.
+        state.settle(&mut journal);
+        self.state = state;
+        Ok(())
+    }
+
     /// Records a change: one frame, one serial, applied at once.
     fn record(&mut self, account: AccountId, records: &[Record]) -> Result<Serial, StoreError> {
         let serial = Serial(self.state.serial.0 + 1);
@@ -156,16 +176,53 @@ impl Store {
     }
 }
 
+/// What a check finds of a store.
+pub struct Examined {
+    /// What the records that are left say.
+    pub state: State,
+    /// What is wrong with the journal.
+    pub report: Report,
+    /// Which frames of messages there are.
+    pub bodies: Bodies,
+}
+
+/// Reads and verifies everything, and changes nothing.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn examine(device: &dyn crate::device::Device) -> Result<Examined, OpenError> {
+    let mut state = State::default();
+    let (report, bodies) = crate::journal::examine(device, &mut |found| {
+        state.replay(found.serial, found.position, found.payload);
+    })?;
+    Ok(Examined { state, report, bodies })
+}
+
 /// The store behind its lock, shared by all sessions and the committer.
 pub struct Shared {
     store: Mutex<Store>,
-    work: Condvar,
+    work: Work,
+}
+
+/// What the committer waits for: something that somebody waits for. Pieces alone are not; their message's record is.
+#[derive(Default)]
+struct Work {
+    due: AtomicBool,
+    announced: Condvar,
+}
+
+impl Work {
+    /// Under the store's lock, or the committer could miss it.
+    fn announce(&self) {
+        self.due.store(true, Ordering::Relaxed);
+        self.announced.notify_one();
+    }
 }
 
 impl Shared {
     /// Shares a store.
     pub fn new(store: Store) -> Shared {
-        Shared { store: Mutex::new(store), work: Condvar::new() }
+        Shared { store: Mutex::new(store), work: Work::default() }
     }
 
     /// The store, past the gate: for serve, `check` and tests.
@@ -177,19 +234,19 @@ impl Shared {
 
     /// The store for one step of a session. Everything that is touched raises `needs`.
     pub fn access<'a>(&'a self, needs: &'a mut Position) -> Access<'a> {
-        Access { store: self.lock(), needs, work: &self.work }
+        Access { store: self.lock(), needs, work: &self.work, recorded: false }
     }
 
-    /// Tells the committer that something is pending.
+    /// Tells the committer that what is pending should be written now. To be called under the store's lock.
     pub fn announce(&self) {
-        self.work.notify_one();
+        self.work.announce();
     }
 
-    /// Waits until something is pending or `stop` says so; the committer's place to sleep. Wake it with `announce`.
+    /// Waits until a commit is due or `stop` says so; the committer's place to sleep. Wake it with `announce`.
     pub fn wait_for_work(&self, stop: &dyn Fn() -> bool) -> MutexGuard<'_, Store> {
         let mut store = self.lock();
-        while store.journal.pending_bytes() == 0 && !stop() {
-            store = self.work.wait(store).unwrap_or_else(PoisonError::into_inner);
+        while !self.work.due.swap(false, Ordering::Relaxed) && !stop() {
+            store = self.work.announced.wait(store).unwrap_or_else(PoisonError::into_inner);
         }
         store
     }
@@ -199,7 +256,9 @@ impl Shared {
 pub struct Access<'a> {
     store: MutexGuard<'a, Store>,
     needs: &'a mut Position,
-    work: &'a Condvar,
+    work: &'a Work,
+    /// Whether a commit is due when this is over.
+    recorded: bool,
 }
 
 impl Access<'_> {
@@ -211,6 +270,7 @@ impl Access<'_> {
     /// Records a change on behalf of the session.
     fn record(&mut self, account: AccountId, records: &[Record]) -> Result<Serial, StoreError> {
         let serial = self.store.record(account, records)?;
+        self.recorded = true;
         let last = self.store.journal.last();
         self.touch(last);
         Ok(serial)
@@ -252,8 +312,8 @@ impl Access<'_> {
 
 impl Drop for Access<'_> {
     fn drop(&mut self) {
-        if self.store.journal.pending_bytes() > 0 {
-            self.work.notify_one();
+        if self.recorded {
+            self.work.announce();
         }
     }
 }

@@ -1,0 +1,259 @@
+//! `postfach check`: every frame is read and verified, and what is wrong is told in the owner's words: which message of whom.
+//!
+//! It refuses to repair, and to change a single byte. What is normal after a power cut (a torn tail, abandoned segments) is told as normal.
+//! A message is damaged when a piece of it or its structure does not read as it was written, or is not there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::device::Device;
+use crate::journal::{Kind, Lost, LostFrame, OpenError};
+use crate::limits::{LOSSES_REPORTED_MAX, PIECE_BYTES};
+use crate::store::{Examined, State, examine};
+use crate::types::{AccountId, BodyId, Uid};
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Mailboxes of the store.
+    pub mailboxes: usize,
+    /// Messages in them.
+    pub messages: u64,
+    /// Frames read.
+    pub frames: u64,
+    /// Something acknowledged is damaged or missing: a sentence each.
+    pub damage: Vec<String>,
+    /// Nothing is missing, but the medium has lost something.
+    pub warnings: Vec<String>,
+    /// What is normal after a power cut.
+    pub normal: Vec<String>,
+}
+
+/// Reads everything.
+///
+/// # Errors
+/// No store there, a store of a later format, or the medium cannot be read.
+pub fn check(device: &dyn Device) -> Result<Findings, OpenError> {
+    let examined = examine(device)?;
+    let mut findings = Findings {
+        mailboxes: examined.state.accounts.len(),
+        messages: messages(&examined.state).count() as u64,
+        frames: examined.report.frames,
+        ..Findings::default()
+    };
+    findings.losses(&examined);
+    findings.missing(&examined);
+    findings.rest(&examined);
+    Ok(findings)
+}
+
+/// A message, as its owner finds it.
+struct Place<'a> {
+    uid: Uid,
+    folder: &'a str,
+    address: &'a str,
+    body: BodyId,
+    size: u32,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "message UID {} in {} of {}", self.uid, self.folder, self.address)
+    }
+}
+
+fn messages(state: &State) -> impl Iterator<Item = Place<'_>> {
+    state.accounts.values().flat_map(|account| {
+        account.folders.values().flat_map(|folder| {
+            folder.live().map(|message| Place {
+                uid: message.uid,
+                folder: &folder.name,
+                address: &account.address,
+                body: message.body,
+                size: message.size,
+            })
+        })
+    })
+}
+
+impl Findings {
+    /// Frames that the journal has lost, by what they were.
+    fn losses(&mut self, examined: &Examined) {
+        let report = &examined.report;
+        let body = |lost: &Lost| lost.frame.and_then(|frame| frame.body);
+        let mut places: BTreeMap<BodyId, Vec<String>> =
+            report.lost.iter().filter_map(body).map(|body| (body, Vec::new())).collect();
+        for place in messages(&examined.state) {
+            if let Some(places) = places.get_mut(&place.body) {
+                places.push(place.to_string());
+            }
+        }
+        // Where records are lost too, a body that nobody has may be a message whose record is gone.
+        let records_whole =
+            report.losses == report.lost.len() as u64 && report.lost.iter().all(|lost| body(lost).is_some());
+        for lost in &report.lost {
+            let at = lost.offset;
+            match lost.frame {
+                Some(LostFrame { kind, body: Some(body), piece, .. }) => {
+                    let what = match kind {
+                        Kind::Structure => String::from("its structure"),
+                        _ => format!("its body, from byte {}", usize::from(piece) * PIECE_BYTES),
+                    };
+                    let owners = places.get(&body).map(Vec::as_slice).unwrap_or_default();
+                    for owner in owners {
+                        self.damage.push(format!(
+                            "{owner} is damaged: {what}, does not read as it was written (byte {at} of the store)"
+                        ));
+                    }
+                    if owners.is_empty() {
+                        let text = format!("a deleted message's bytes do not read as they were written (byte {at} of the store)");
+                        if records_whole { self.warnings.push(text) } else { self.damage.push(text) }
+                    }
+                }
+                Some(LostFrame { account, .. }) => self.damage.push(format!(
+                    "a change of {} is lost: its record does not read as it was written (byte {at} of the store)",
+                    owner(&examined.state, account)
+                )),
+                None => self.damage.push(format!("{lost} of the store")),
+            }
+        }
+        if report.losses > report.lost.len() as u64 {
+            self.damage.push(format!("and {} further losses", report.losses - report.lost.len() as u64));
+        }
+    }
+
+    /// Messages of which frames are not there at all.
+    fn missing(&mut self, examined: &Examined) {
+        let mut more = 0u64;
+        for place in messages(&examined.state) {
+            let pieces = (place.size as usize).div_ceil(PIECE_BYTES);
+            let whole = (0..pieces).all(|piece| examined.bodies.has_piece(place.body, piece as u16));
+            let what = match (whole, examined.bodies.has_structure(place.body)) {
+                (true, true) => continue,
+                (false, _) => "is damaged: part of its body is not there",
+                (true, false) => "is damaged: its structure is not there",
+            };
+            if self.damage.len() < 2 * LOSSES_REPORTED_MAX {
+                self.damage.push(format!("{place} {what}"));
+            } else {
+                more += 1;
+            }
+        }
+        if more > 0 {
+            self.damage.push(format!("and {more} further messages of which something is not there"));
+        }
+    }
+
+    fn rest(&mut self, examined: &Examined) {
+        let report = &examined.report;
+        for offset in &report.unreadable {
+            self.damage.push(format!("the medium cannot read the block at byte {offset} of the store"));
+        }
+        if examined.state.unread_records > 0 {
+            let count = examined.state.unread_records;
+            self.damage.push(format!("{count} records are not understood by this version of Postfach"));
+        }
+        if report.unknown_frames > 0 {
+            let count = report.unknown_frames;
+            self.warnings
+                .push(format!("{count} frames are of a kind that a later version of Postfach has written"));
+        }
+        if report.rescued_segments > 0 {
+            let count = report.rescued_segments;
+            self.warnings
+                .push(format!("{count} segments had lost their header and were found by the next one's"));
+        }
+        if report.bad_copies > 0 {
+            let count = report.bad_copies;
+            self.warnings.push(format!("{count} headers are bad in one of their two copies"));
+        }
+        if let Some(cut) = report.cut {
+            self.normal.push(format!(
+                "the end was cut off by a power failure before it was acknowledged (byte {} of the store)",
+                cut.offset
+            ));
+        }
+        if report.abandoned_segments > 0 {
+            self.normal
+                .push(format!("{} segments are abandoned and will be used again", report.abandoned_segments));
+        }
+    }
+
+    /// For programs: one object.
+    pub fn json(&self) -> String {
+        let list = |texts: &[String]| texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(",");
+        format!(
+            "{{\"damaged\":{},\"mailboxes\":{},\"messages\":{},\"frames\":{},\"damage\":[{}],\"warnings\":[{}],\"normal\":[{}]}}\n",
+            !self.damage.is_empty(),
+            self.mailboxes,
+            self.messages,
+            self.frames,
+            list(&self.damage),
+            list(&self.warnings),
+            list(&self.normal),
+        )
+    }
+}
+
+/// Whose an account is.
+fn owner(state: &State, account: AccountId) -> String {
+    match state.accounts.get(&account) {
+        Some(account) => account.address.clone(),
+        None if account == AccountId::SETTINGS => String::from("the settings"),
+        None => format!("mailbox number {account}, which is not there"),
+    }
+}
+
+/// For people; every line ends. Folder names are strangers' text: control characters are shown as escapes.
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (kind, texts) in [("DAMAGE", &self.damage), ("warning", &self.warnings), ("normal", &self.normal)]
+        {
+            for text in texts {
+                writeln!(f, "{kind}: {}", escaped(text))?;
+            }
+        }
+        let verdict = if self.damage.is_empty() {
+            "everything that was acknowledged is there"
+        } else {
+            "the store is damaged"
+        };
+        let (mailboxes, messages, frames) = (self.mailboxes, self.messages, self.frames);
+        writeln!(f, "{mailboxes} mailboxes, {messages} messages, {frames} frames: {verdict}")
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.chars().fold(String::new(), |mut out, letter| {
+        if letter.is_control() {
+            out.extend(letter.escape_default())
+        } else {
+            out.push(letter)
+        }
+        out
+    })
+}
+
+/// A JSON string (RFC 8259 §7).
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\0'..='\x1f' => out += &format!("\\u{:04x}", u32::from(letter)),
+            letter => out.push(letter),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_quoted() {
+        assert_eq!(quoted("a\"b\\c\n\u{1}ü"), "\"a\\\"b\\\\c\\u000a\\u0001ü\"");
+    }
+}

@@ -1,0 +1,365 @@
+//! Durability: the one thread that writes the journal, the gate that sessions wait at, and who is woken by what has become durable.
+//!
+//! Group commit: nothing waits for company; while a flush is in flight the next batch gathers. Invariants: `durable` is raised only
+//! after the flush has succeeded; it is raised under the store's lock, so that whoever asks about an account under that lock either
+//! sees the change as durable or is woken by it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use event_listener::{Event, EventListener};
+
+use crate::journal::Finish;
+use crate::limits::PENDING_BYTES;
+use crate::session::gate;
+use crate::store::{Shared, Store, StoreError};
+use crate::types::{AccountId, BodyId, Position};
+
+/// How far the disk is, and who waits for it.
+#[derive(Default)]
+pub struct Progress {
+    durable: AtomicU64,
+    /// Writing has failed for good: nothing more will become durable.
+    failed: AtomicBool,
+    stopping: AtomicBool,
+    /// Notified after each commit: the gate, and pieces that wait for room.
+    committed: Event,
+    /// Those who wait for an account to change.
+    watched: Mutex<HashMap<AccountId, Arc<Event>>>,
+}
+
+/// What a session has written, or read, will never be durable.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotStored;
+
+/// Waiting for one account.
+pub struct Watch {
+    /// Resolves when the account has changed.
+    pub listener: EventListener,
+    /// Keeps the account's entry alive.
+    _event: Arc<Event>,
+}
+
+impl Progress {
+    /// Starts where the store has been opened.
+    pub fn new(durable: Position) -> Progress {
+        Progress { durable: AtomicU64::new(durable.0), ..Progress::default() }
+    }
+
+    /// Everything up to here survives a power cut.
+    pub fn durable(&self) -> Position {
+        Position(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Waits at the gate until `needs` is durable.
+    ///
+    /// # Errors
+    /// It never will be.
+    pub async fn reach(&self, needs: Position) -> Result<(), NotStored> {
+        loop {
+            let listener = self.committed.listen();
+            if gate(needs, self.durable()) {
+                return Ok(());
+            }
+            if self.failed.load(Ordering::Acquire) {
+                return Err(NotStored);
+            }
+            listener.await;
+        }
+    }
+
+    /// Hands a piece to the journal when there is room.
+    ///
+    /// It does not wake the committer before much has gathered: the record that makes the pieces a message will, and one flush
+    /// does for all of them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn store(
+        &self,
+        shared: &Shared,
+        body: BodyId,
+        piece: u16,
+        bytes: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        loop {
+            let listener = self.committed.listen();
+            {
+                let mut store = shared.lock();
+                let pending = store.journal().pending_bytes() + bytes.len();
+                if pending > PENDING_BYTES / 2 {
+                    shared.announce();
+                }
+                if pending <= PENDING_BYTES {
+                    return store.append_piece(body, piece, bytes);
+                }
+            }
+            listener.await;
+        }
+    }
+
+    /// Begins to wait for an account. None: it has changed since the disk was at `seen`, and waiting would miss it.
+    ///
+    /// The listener is there before the account is looked at; a change that is not durable yet will notify it.
+    pub fn watch(&self, shared: &Shared, account: AccountId, seen: Position) -> Option<Watch> {
+        let event = {
+            let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(watched.entry(account).or_default())
+        };
+        let listener = event.listen();
+        let changed = last_change(&shared.lock(), account);
+        let missed = changed.is_none_or(|position| position > seen && position <= self.durable());
+        (!missed).then_some(Watch { listener, _event: event })
+    }
+
+    /// The committer: returns when it has been stopped and everything pending has been written.
+    ///
+    /// `committed` is called under the store's lock after each commit, and told whether it touches the settings.
+    pub fn commit_all(&self, shared: &Shared, committed: &dyn Fn(&Store, bool)) {
+        let stop = || self.stopping.load(Ordering::Acquire);
+        loop {
+            let mut store = shared.wait_for_work(&stop);
+            let Some(mut batch) = store.journal_mut().take() else {
+                if stop() {
+                    return;
+                }
+                continue;
+            };
+            let device = Arc::clone(store.journal().device());
+            drop(store);
+            let result = batch.write(&*device);
+            let error = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            let mut store = shared.lock();
+            match store.journal_mut().finish(batch, result) {
+                Finish::Durable { accounts } => {
+                    self.publish(&store, &accounts);
+                    committed(&store, accounts.contains(&AccountId::SETTINGS));
+                }
+                Finish::Again => {
+                    log::warn!("writing to the store failed, trying elsewhere: {error}");
+                    shared.announce();
+                }
+                Finish::Failed => self.fail(&mut store, &error),
+            }
+        }
+    }
+
+    /// Makes the committer end when it has nothing more to write.
+    pub fn stop(&self, shared: &Shared) {
+        self.stopping.store(true, Ordering::Release);
+        // Under the lock: the committer either has not looked at `stopping` yet, or sleeps and hears this.
+        let _store = shared.lock();
+        shared.announce();
+    }
+
+    fn publish(&self, store: &Store, accounts: &[AccountId]) {
+        let before = self.durable();
+        self.durable.store(store.journal().durable().0, Ordering::Release);
+        self.committed.notify(usize::MAX);
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.retain(|_, event| Arc::strong_count(event) > 1);
+        // A delivery to several accounts is one record of none of them: only the accounts themselves know.
+        let several = accounts.contains(&AccountId::SETTINGS);
+        for (account, event) in watched.iter() {
+            let changed = accounts.binary_search(account).is_ok()
+                || several && last_change(store, *account).is_none_or(|position| position > before);
+            if changed {
+                event.notify(usize::MAX);
+            }
+        }
+    }
+
+    fn fail(&self, store: &mut Store, error: &str) {
+        log::error!(
+            "the store cannot be written: {error}. Nothing acknowledged is lost, but nothing more is taken until the medium \
+             works again and the server has been started anew: look at the medium, then run `postfach check`"
+        );
+        if let Err(error) = store.fall_back() {
+            // What cannot be replayed stays behind the gate: its positions will never be durable.
+            log::error!("the store cannot be read back either: {error}");
+        }
+        self.failed.store(true, Ordering::Release);
+        self.committed.notify(usize::MAX);
+        for event in self.watched.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            event.notify(usize::MAX);
+        }
+    }
+}
+
+/// How far the disk must be for all of the account to be durable. None: there is no such account.
+fn last_change(store: &Store, account: AccountId) -> Option<Position> {
+    store.state().accounts.get(&account).map(|account| account.position)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Condvar;
+    use std::thread;
+
+    use super::*;
+    use crate::device::{Device, Memory};
+    use crate::journal::{Format, format};
+    use crate::limits::PIECE_BYTES;
+    use crate::types::Class;
+
+    #[derive(Clone, Copy, Default, PartialEq)]
+    enum Flush {
+        #[default]
+        Works,
+        Waits,
+        /// So many times, then it works again.
+        Fails(u32),
+    }
+
+    /// A device whose flush does what the test says.
+    struct Valve {
+        inner: Memory,
+        flush: Mutex<Flush>,
+        turned: Condvar,
+    }
+
+    impl Valve {
+        fn turn(&self, to: Flush) {
+            *self.flush.lock().unwrap() = to;
+            self.turned.notify_all();
+        }
+    }
+
+    impl Device for Valve {
+        fn size(&self) -> u64 {
+            self.inner.size()
+        }
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+            self.inner.read_at(offset, buf)
+        }
+        fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+            self.inner.write_at(offset, buf)
+        }
+        fn flush(&self) -> io::Result<()> {
+            let waiting = |flush: &mut Flush| *flush == Flush::Waits;
+            let mut flush = self.turned.wait_while(self.flush.lock().unwrap(), waiting).unwrap();
+            match *flush {
+                Flush::Fails(times) => {
+                    *flush = if times > 1 { Flush::Fails(times - 1) } else { Flush::Works };
+                    Err(io::Error::other("on purpose"))
+                }
+                _ => self.inner.flush(),
+            }
+        }
+        fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+            self.inner.discard(offset, length)
+        }
+        fn prepare(&self, offset: u64, length: u64) -> io::Result<()> {
+            self.inner.prepare(offset, length)
+        }
+        fn forget_cache(&self, offset: u64, length: u64) {
+            self.inner.forget_cache(offset, length);
+        }
+    }
+
+    /// Runs a test beside a committer.
+    fn with_committer(test: impl FnOnce(&Valve, &Shared, &Progress)) {
+        let inner = Memory::new(64 << 20);
+        let device = Arc::new(Valve { inner, flush: Mutex::default(), turned: Condvar::new() });
+        let mut random = |bytes: &mut [u8]| bytes.fill(7);
+        format(&*device, &Format { segment_bytes: None, force: true }, &mut random).unwrap();
+        let (store, _) = Store::open(Arc::clone(&device) as Arc<dyn Device>, &mut random).unwrap();
+        let progress = Progress::new(store.journal().durable());
+        let shared = Shared::new(store);
+        thread::scope(|scope| {
+            scope.spawn(|| progress.commit_all(&shared, &|_, _| {}));
+            // Whatever becomes of the test, the committer must be able to end.
+            let result =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&device, &shared, &progress)));
+            device.turn(Flush::Works);
+            progress.stop(&shared);
+            result.unwrap();
+        });
+    }
+
+    fn poll<T>(future: impl Future<Output = T> + Unpin) -> Option<T> {
+        smol::block_on(smol::future::poll_once(future))
+    }
+
+    #[test]
+    fn the_gate_opens_after_the_flush_and_the_account_wakes() {
+        with_committer(|device, shared, progress| {
+            let mut needs = Position::default();
+            shared.access(&mut needs).domain_add("example.test").unwrap();
+            let added = shared.access(&mut needs).mailbox_add("a@example.test", Class::S, String::new());
+            let account = added.unwrap();
+            smol::block_on(progress.reach(needs)).unwrap();
+            drop(shared.lock()); // The committer has told everybody.
+            let seen = progress.durable();
+
+            device.turn(Flush::Waits);
+            let before = needs;
+            let mut watch = progress.watch(shared, account, seen).unwrap();
+            shared.access(&mut needs).password_set("a@example.test", String::from("x")).unwrap();
+            let mut reach = Box::pin(progress.reach(needs));
+            assert!(poll(&mut reach).is_none(), "the gate is shut");
+            assert_eq!(smol::block_on(progress.reach(before)), Ok(()), "but not for others");
+            let mut late = progress.watch(shared, account, seen).unwrap();
+            assert!(poll(&mut watch.listener).is_none() && poll(&mut late.listener).is_none());
+            device.turn(Flush::Works);
+            assert_eq!(smol::block_on(reach), Ok(()));
+            smol::block_on(watch.listener);
+            smol::block_on(late.listener);
+            assert!(progress.watch(shared, account, seen).is_none(), "it has changed since");
+            assert!(progress.watch(shared, account, progress.durable()).is_some());
+        });
+    }
+
+    #[test]
+    fn pieces_wait_for_room() {
+        with_committer(|device, shared, progress| {
+            device.turn(Flush::Waits);
+            let body = shared.access(&mut Position::default()).new_body();
+            let fitting = PENDING_BYTES / PIECE_BYTES - 1;
+            for piece in 0..fitting as u16 {
+                let storing = progress.store(shared, body, piece, vec![0; PIECE_BYTES]);
+                smol::block_on(storing).unwrap();
+            }
+            let mut storing =
+                Box::pin(progress.store(shared, body, fitting as u16, vec![0; 2 * PIECE_BYTES - 4096]));
+            assert!(poll(&mut storing).is_none());
+            device.turn(Flush::Works);
+            assert_eq!(smol::block_on(storing), Ok(()));
+        });
+    }
+
+    #[test]
+    fn one_failure_is_tried_again() {
+        with_committer(|device, shared, progress| {
+            let mut needs = Position::default();
+            device.turn(Flush::Fails(1));
+            shared.access(&mut needs).domain_add("kept.test").unwrap();
+            assert_eq!(smol::block_on(progress.reach(needs)), Ok(()));
+        });
+    }
+
+    /// With two failures of the flush the medium can be read again afterwards; with more, it cannot.
+    #[test]
+    fn what_cannot_be_written_is_refused_and_forgotten() {
+        for (failures, domains) in [(2, &["kept.test"][..]), (1000, &["kept.test", "lost.test"])] {
+            with_committer(|device, shared, progress| {
+                let mut needs = Position::default();
+                shared.access(&mut needs).domain_add("kept.test").unwrap();
+                smol::block_on(progress.reach(needs)).unwrap();
+                let kept = needs;
+                device.turn(Flush::Fails(failures));
+                shared.access(&mut needs).domain_add("lost.test").unwrap();
+                assert_eq!(smol::block_on(progress.reach(needs)), Err(NotStored));
+                assert_eq!(smol::block_on(progress.reach(kept)), Ok(()));
+                let refused = shared.access(&mut Position::default()).domain_add("more.test");
+                assert_eq!(refused, Err(StoreError::ReadOnly));
+                // Either nothing is left of what was refused, or it stays behind the gate.
+                let mut seen = Position::default();
+                assert_eq!(shared.access(&mut seen).settings().domains, domains);
+                assert_eq!(smol::block_on(progress.reach(seen)).is_ok(), failures == 2);
+            });
+        }
+    }
+}

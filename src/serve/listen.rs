@@ -1,0 +1,224 @@
+//! The listening sockets: all of them are bound before the first connection is taken, so a server that starts serves everything.
+//!
+//! What is set on a listening socket holds for the connections taken from it (Linux): no delay for small packets, and probes that
+//! find out that a peer is dead. Refuses more connections than `limits` say: they are told so and closed.
+
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::Mode;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use smol::{Async, Timer};
+
+use super::connection::Connection;
+use super::service::{PORTS, Port, Service};
+use super::stream::Stream;
+use super::{Error, Server};
+use crate::limits::{DEAD_PEER_SECONDS, WRITE_SECONDS};
+use crate::session::{Farewell, Peer};
+
+/// Connections that wait to be taken, per socket. The system may allow fewer.
+const BACKLOG: i32 = 4096;
+/// Rest after an error of accepting that will not go away at once (no more descriptors).
+const REST: Duration = Duration::from_millis(100);
+
+/// A socket that listens, and for what.
+pub struct Bound {
+    port: Port,
+    listener: Async<TcpListener>,
+}
+
+/// Binds every port on every address.
+///
+/// # Errors
+/// An address that cannot be bound, named with its port. Missing IPv6 is no error unless it was asked for.
+pub fn bind(addresses: &[IpAddr], base: u16) -> Result<Vec<Bound>, Error> {
+    let everywhere = [IpAddr::from(Ipv6Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::UNSPECIFIED)];
+    let (addresses, asked) = if addresses.is_empty() { (&everywhere[..], false) } else { (addresses, true) };
+    let mut all = Vec::new();
+    for port in PORTS {
+        let number = base.checked_add(port.number).ok_or_else(|| {
+            Error::new(format!("port base {base} is too high: port {} would be beyond 65535", port.number))
+        })?;
+        for address in addresses.iter().filter_map(|address| place(*address, port)) {
+            match listen(SocketAddr::new(address, number)) {
+                Ok(listener) => all.push(Bound { port, listener }),
+                Err(error) if address.is_ipv6() && !asked && no_ipv6(&error) => {}
+                Err(error) => {
+                    let at = SocketAddr::new(address, number);
+                    return Err(Error::new(format!("cannot listen on {at} ({:?}): {error}", port.service)));
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Where a port is on an address: what only this machine may use is on its loopback address, or nowhere.
+fn place(address: IpAddr, port: Port) -> Option<IpAddr> {
+    match address {
+        _ if !port.loopback || address.is_loopback() => Some(address),
+        IpAddr::V4(address) => address.is_unspecified().then_some(IpAddr::from(Ipv4Addr::LOCALHOST)),
+        IpAddr::V6(address) => address.is_unspecified().then_some(IpAddr::from(Ipv6Addr::LOCALHOST)),
+    }
+}
+
+fn no_ipv6(error: &io::Error) -> bool {
+    let error = rustix::io::Errno::from_io_error(error);
+    matches!(error, Some(rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL))
+}
+
+fn listen(address: SocketAddr) -> io::Result<Async<TcpListener>> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    // Silent for half the time, then probed: dead when the whole time is over.
+    let quarter = Duration::from_secs(u64::from(DEAD_PEER_SECONDS / 4));
+    sockopt::set_tcp_keepidle(&socket, 2 * quarter)?;
+    sockopt::set_tcp_keepintvl(&socket, quarter / 2)?;
+    sockopt::set_tcp_keepcnt(&socket, 4)?;
+    sockopt::set_tcp_user_timeout(&socket, DEAD_PEER_SECONDS * 1000)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Async::new_nonblocking(TcpListener::from(socket))
+}
+
+/// Takes connections, for ever.
+pub async fn accept_all(server: Arc<Server>, bound: Bound) {
+    loop {
+        match bound.listener.accept().await {
+            Ok((stream, address)) => welcome(&server, bound.port, stream, address.ip()),
+            Err(error) => complain(&error).await,
+        }
+    }
+}
+
+fn welcome(server: &Arc<Server>, port: Port, stream: Async<TcpStream>, address: IpAddr) {
+    let Some(place) = server.crowd.enter(Some(address)) else {
+        return turn_away(server, port, &stream);
+    };
+    let connection = Arc::clone(server);
+    let spawned = server.executor.spawn(async move {
+        let _place = place;
+        let stream = if port.tls {
+            match Box::pin(connection.handshake(stream)).await {
+                Some(stream) => stream,
+                None => return,
+            }
+        } else {
+            Stream::Tcp(stream)
+        };
+        converse(&connection, port.service, stream, Peer { address: Some(address), tls: port.tls }).await;
+    });
+    spawned.detach();
+}
+
+/// Speaks one service's protocol on a stream, to the end.
+pub async fn converse(server: &Arc<Server>, service: Service, stream: Stream, peer: Peer) {
+    let session = (server.sessions)(service, server);
+    Connection::new(Arc::clone(server), session, stream, peer).run().await;
+    server.connection_closed();
+}
+
+/// Says that there are too many, without waiting for anything. With TLS from the first byte there is nothing that could be said.
+fn turn_away(server: &Server, port: Port, stream: &Async<TcpStream>) {
+    if !port.tls {
+        let mut last_words = Vec::new();
+        (server.sessions)(port.service, server).farewell(Farewell::Busy, &mut last_words);
+        // They fit the empty buffer of a new socket.
+        let _gone = stream.get_ref().write(&last_words);
+    }
+    let _gone = stream.get_ref().shutdown(Shutdown::Both);
+}
+
+async fn complain(error: &io::Error) {
+    // Errors of one connection that was gone before it was taken concern nobody (accept(2)).
+    let passing =
+        [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted, io::ErrorKind::ConnectionReset];
+    if !passing.contains(&error.kind()) {
+        log::warn!("cannot take a connection: {error}");
+        Timer::after(REST).await;
+    }
+}
+
+/// Where the console socket of a store is: beside a file, in /run for a partition.
+pub fn console_socket(store: &Path) -> PathBuf {
+    if store.starts_with("/dev") {
+        return PathBuf::from("/run/postfach.sock");
+    }
+    let mut path = store.as_os_str().to_owned();
+    path.push(".sock");
+    PathBuf::from(path)
+}
+
+/// The console socket, for its owner only. The store is locked, so one that is there already is stale.
+pub struct ConsoleSocket {
+    path: PathBuf,
+    listener: Async<UnixListener>,
+}
+
+impl ConsoleSocket {
+    /// Binds it.
+    ///
+    /// # Errors
+    /// The path is too long, or cannot be written to.
+    pub fn bind(path: PathBuf) -> Result<ConsoleSocket, Error> {
+        let failed = |error: io::Error| {
+            Error::new(format!("cannot make the console socket {}: {error}", path.display()))
+        };
+        let listener = listen_unix(&path).map_err(failed)?;
+        Ok(ConsoleSocket { path, listener })
+    }
+
+    /// Takes connections, for ever.
+    pub async fn accept_all(self, server: Arc<Server>) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let connection = Arc::clone(&server);
+                    let place = server.crowd.enter(None);
+                    let spawned = server.executor.spawn(async move {
+                        let _place = place;
+                        let peer = Peer { address: None, tls: false };
+                        converse(&connection, Service::Console, Stream::Unix(stream), peer).await;
+                    });
+                    spawned.detach();
+                }
+                Err(error) => complain(&error).await,
+            }
+        }
+    }
+}
+
+impl Drop for ConsoleSocket {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.path);
+    }
+}
+
+fn listen_unix(path: &Path) -> io::Result<Async<UnixListener>> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::bind(&socket, &address)?;
+    // Nobody can connect before it listens, and then it is the owner's alone.
+    rustix::fs::chmod(path, Mode::RUSR | Mode::WUSR)?;
+    rustix::net::listen(&socket, 16)?;
+    Async::new_nonblocking(UnixListener::from(socket))
+}
+
+const _: () = assert!(DEAD_PEER_SECONDS < WRITE_SECONDS);

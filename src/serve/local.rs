@@ -1,0 +1,349 @@
+//! `postfach console`: the other end of the console's socket. When no server runs it opens the store itself and has the same session
+//! in this process.
+//!
+//! It refuses to understand commands: it carries lines there and text back, and does what the marks of [`crate::session::console`] ask for.
+//! It takes turns with the session, so one thread is enough, and a terminal's echo is off exactly while a password is typed.
+
+use std::io::{self, BufRead, IsTerminal, Read, StdinLock, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+
+use super::secret::Secrets;
+use super::{Error, Options, connection, console_socket, fingerprint, host_name, open};
+use crate::session::console::line::{Editor, Event, LINE_BYTES_MAX};
+use crate::session::console::{Console, DONE, FAILED, Facts, Mode, WANT_LINE, WANT_SECRET};
+use crate::session::{Context, Farewell, Inbox, Input, Io, Next, Peer, Session, gate};
+use crate::store::Shared;
+use crate::types::Position;
+
+/// How long a store that is locked, by a server without a socket, may be about to get one.
+const STARTING: Duration = Duration::from_secs(5);
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Runs a command, or without one what standard input has: a list of commands, or a person. True: no command has failed.
+///
+/// # Errors
+/// There is no store, or the conversation was cut.
+pub fn console(store: &Path, command: &[String]) -> Result<bool, Error> {
+    let command = (!command.is_empty()).then(|| command.join(" "));
+    if command.as_ref().is_some_and(|line| line.contains(char::is_control)) {
+        return Err(Error::new("a command is one line without control characters"));
+    }
+    let person = io::stdin().is_terminal();
+    let manner = match (&command, person) {
+        (Some(_), true) => "command ask",
+        (Some(_), false) => "command",
+        (None, true) => "terminal",
+        (None, false) => "script",
+    };
+    let mut link = connect(store)?;
+    link.send(format!("{manner}\n").as_bytes())?;
+    let stdin = io::stdin().lock();
+    Client { link, stdin, command, person, failed: false, to_stderr: false }.run(manner == "terminal")
+}
+
+/// The way to the session.
+enum Link {
+    Socket(UnixStream),
+    Here(Box<Here>),
+}
+
+fn connect(store: &Path) -> Result<Link, Error> {
+    let path = console_socket(store);
+    let start = Instant::now();
+    loop {
+        match UnixStream::connect(&path) {
+            Ok(stream) => return Ok(Link::Socket(stream)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let path = path.display();
+                return Err(Error::new(format!(
+                    "the console socket {path} belongs to another user: be that user, or root"
+                )));
+            }
+            // No server, or a socket that one has left behind.
+            Err(_) => {}
+        }
+        match Here::open(store) {
+            Ok(here) => return Ok(Link::Here(Box::new(here))),
+            // A server may just be starting.
+            Err(error) if start.elapsed() >= STARTING || !locked(store) => return Err(error),
+            Err(_) => thread::sleep(LOOK),
+        }
+    }
+}
+
+fn locked(store: &Path) -> bool {
+    crate::device::File::open(store).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+}
+
+impl Link {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        match self {
+            Link::Socket(stream) => stream.write_all(bytes).map_err(|_| cut()),
+            Link::Here(here) => {
+                here.io.inbox.extend(bytes);
+                here.drive(Input::Bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// We have nothing more to say.
+    fn end(&mut self) {
+        match self {
+            // If the server has gone meanwhile, reading says so.
+            Link::Socket(stream) => drop(stream.shutdown(std::net::Shutdown::Write)),
+            Link::Here(here) => here.drive(Input::Eof),
+        }
+    }
+
+    /// What the session says; nothing when the conversation is over.
+    fn receive(&mut self) -> Result<Vec<u8>, Error> {
+        match self {
+            Link::Socket(stream) => {
+                let mut buffer = vec![0; 4096];
+                let count = stream.read(&mut buffer).map_err(|_| cut())?;
+                buffer.truncate(count);
+                Ok(buffer)
+            }
+            Link::Here(here) => Ok(std::mem::take(&mut here.said)),
+        }
+    }
+}
+
+fn cut() -> Error {
+    Error::new("the server has gone: the last command may or may not have been carried out")
+}
+
+/// A session in this process, on a store of our own.
+struct Here {
+    shared: Shared,
+    session: Console,
+    io: Io,
+    needs: Position,
+    secrets: Secrets,
+    host: String,
+    /// What has passed the gate.
+    said: Vec<u8>,
+    ended: bool,
+}
+
+impl Here {
+    fn open(path: &Path) -> Result<Here, Error> {
+        let (store, warnings) = open(&Options { store: path.to_owned(), ..Options::default() })?;
+        let settings = &store.state().settings;
+        let certificate = settings.certificate.as_ref().and_then(|certificate| certificate.chain.first());
+        let fingerprint = certificate.map(|own| fingerprint(own)).unwrap_or_default();
+        let host = host_name(&settings.domains);
+        let secrets =
+            Secrets::start().map_err(|error| Error::new(format!("cannot start a thread: {error}")))?;
+        let mut here = Here {
+            shared: Shared::new(store),
+            session: Console::new(Mode::Socket, Facts { fingerprint, started: None, warnings }),
+            io: Io::default(),
+            needs: Position::default(),
+            secrets,
+            host,
+            said: Vec::new(),
+            ended: false,
+        };
+        here.drive(Input::Start);
+        Ok(here)
+    }
+
+    /// Steps until the session wants bytes, or has ended.
+    fn drive(&mut self, input: Input<'_>) {
+        if self.ended {
+            return;
+        }
+        let mut next = self.step(input);
+        loop {
+            if !matches!(next, Next::Secret(_)) && !self.flush() {
+                return;
+            }
+            next = match next {
+                Next::Secret(job) => {
+                    let answer = smol::block_on(self.secrets.answer(job));
+                    self.step(Input::Secret(answer))
+                }
+                Next::Send => self.step(Input::Sent),
+                Next::Read { .. } => return,
+                // The console waits for nothing else.
+                _ => {
+                    self.ended = true;
+                    return;
+                }
+            };
+        }
+    }
+
+    fn step(&mut self, input: Input<'_>) -> Next {
+        let mut cx = Context {
+            shared: &self.shared,
+            needs: &mut self.needs,
+            now: connection::now(),
+            peer: Peer { address: None, tls: false },
+            host: &self.host,
+            port_base: 0,
+        };
+        self.session.step(input, &mut self.io, &mut cx)
+    }
+
+    /// The gate: what is said leaves when what it speaks of is durable. False: it could not be made so, and the session is over.
+    fn flush(&mut self) -> bool {
+        let mut store = self.shared.lock();
+        let committed = store.commit();
+        let durable = store.journal().durable();
+        drop(store);
+        if committed.is_err() || !gate(self.needs, durable) {
+            self.io.out.clear();
+            self.session.farewell(Farewell::NotStored, &mut self.io.out);
+            self.ended = true;
+        }
+        self.said.append(&mut self.io.out);
+        !self.ended
+    }
+}
+
+/// This end of the conversation.
+struct Client {
+    link: Link,
+    stdin: StdinLock<'static>,
+    /// The command of the arguments, until it is sent.
+    command: Option<String>,
+    person: bool,
+    failed: bool,
+    /// The rest of this line says what has failed.
+    to_stderr: bool,
+}
+
+impl Client {
+    /// Takes turns to the end. True: no command has failed; for a person, every end that was wanted is a good one.
+    fn run(mut self, interactive: bool) -> Result<bool, Error> {
+        loop {
+            let said = self.link.receive()?;
+            if said.is_empty() {
+                return if self.failed { Ok(false) } else { Err(cut()) };
+            }
+            let mut rest = said.as_slice();
+            while !rest.is_empty() {
+                let end = rest.iter().position(|byte| is_mark(*byte)).unwrap_or(rest.len());
+                let (text, after) = rest.split_at(end);
+                self.show(text);
+                let Some((mark, after)) = after.split_first() else { break };
+                rest = after;
+                match *mark {
+                    DONE => return Ok(interactive || !self.failed),
+                    FAILED => (self.failed, self.to_stderr) = (true, true),
+                    mark => self.answer(mark == WANT_SECRET)?,
+                }
+            }
+        }
+    }
+
+    /// Shows text; what has failed goes where errors go. Who has closed our output does not want to see it.
+    fn show(&mut self, text: &[u8]) {
+        let mut text = text;
+        if self.to_stderr {
+            let end = text.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
+            let (why, after) = text.split_at(end.unwrap_or(text.len()));
+            let _closed = io::stderr().write_all(why);
+            self.to_stderr = end.is_none();
+            text = after;
+        }
+        let mut out = io::stdout().lock();
+        let _closed = out.write_all(text).and_then(|()| out.flush());
+    }
+
+    /// Sends the line that is wanted, or says that there is none.
+    fn answer(&mut self, secret: bool) -> Result<(), Error> {
+        if !secret && let Some(command) = self.command.take() {
+            return self.link.send(format!("{command}\n").as_bytes());
+        }
+        let read = if secret && self.person { self.secret() } else { self.line() };
+        match read.map_err(|error| Error::new(format!("cannot read standard input: {error}")))? {
+            Some(mut line) => {
+                line.push(b'\n');
+                let sent = self.link.send(&line);
+                line.fill(0);
+                sent
+            }
+            None => {
+                self.link.end();
+                Ok(())
+            }
+        }
+    }
+
+    /// A line of standard input without its end; None when there are no more. One that is too long is passed on too long, to be refused.
+    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        (&mut self.stdin).take(LINE_BYTES_MAX as u64 + 2).read_until(b'\n', &mut line)?;
+        match line.last() {
+            None => return Ok(None),
+            Some(b'\n') => drop(line.pop()),
+            Some(_) if line.len() > LINE_BYTES_MAX => {
+                // The rest of it would be taken for the next line.
+                self.stdin.skip_until(b'\n')?;
+            }
+            Some(_) => {}
+        }
+        Ok(Some(line))
+    }
+
+    /// A line typed without echo; None when Ctrl-D was typed instead.
+    fn secret(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let _quiet = Quiet::start()?;
+        let (mut editor, mut inbox, mut echo) = (Editor::new(true), Inbox::default(), Vec::new());
+        loop {
+            let bytes = self.stdin.fill_buf()?;
+            let count = bytes.len().min(1);
+            if count == 0 {
+                return Ok(None);
+            }
+            inbox.extend(&bytes[..count]);
+            self.stdin.consume(count);
+            let event = editor.take(&mut inbox, &mut echo);
+            let mut out = io::stdout().lock();
+            let _closed = out.write_all(&echo).and_then(|()| out.flush());
+            echo.clear();
+            match event {
+                Some(Event::Line(line)) => return Ok(Some(line)),
+                Some(Event::End) => return Ok(None),
+                Some(Event::Interrupt) => {
+                    return Err(io::Error::other("interrupted; nothing has been changed"));
+                }
+                Some(Event::TooLong) | None => {}
+            }
+        }
+    }
+}
+
+fn is_mark(byte: u8) -> bool {
+    matches!(byte, WANT_LINE | WANT_SECRET | FAILED | DONE)
+}
+
+/// The terminal without echo, for as long as this lives. Ctrl-C becomes a byte, so that it cannot leave the echo off.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn start() -> io::Result<Quiet> {
+        let before = termios::tcgetattr(io::stdin())?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        termios::tcsetattr(io::stdin(), OptionalActions::Drain, &quiet)?;
+        Ok(Quiet(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // If the terminal is gone, so is its echo.
+        let _gone = termios::tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
+    }
+}

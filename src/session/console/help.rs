@@ -1,0 +1,66 @@
+//! `help` and `?`: the table, as text that fits 80 columns.
+
+use std::fmt::Write as _;
+
+use super::table::{Call, Failure, TABLE};
+use super::words;
+
+/// Where the explanations begin, columns.
+const COLUMN: usize = 28;
+/// Where lines end, columns.
+const WIDTH: usize = 79;
+
+/// `help [COMMAND]`
+pub fn run(arguments: &[&str], call: &mut Call<'_, '_>) -> Result<(), Failure> {
+    let rows: Vec<_> = TABLE.iter().filter(|row| words::overlap(row.words, arguments)).collect();
+    if rows.is_empty() {
+        return Err(Failure::Refused(format!(
+            "there is no command `{}`; `help` lists them all",
+            arguments.join(" ")
+        )));
+    }
+    if arguments.is_empty() {
+        call.out.push_str("Words in capitals are yours; what is in brackets may be left out.\n\n");
+    }
+    for row in rows {
+        explain(&row.usage(), row.help, call.out);
+    }
+    Ok(())
+}
+
+fn explain(usage: &str, help: &str, out: &mut String) {
+    // A String takes whatever is written to it.
+    let _ = write!(out, "{usage:<COLUMN$}");
+    let mut column = usage.chars().count().max(COLUMN);
+    if column > COLUMN {
+        let _ = write!(out, "\n{:COLUMN$}", "");
+        column = COLUMN;
+    }
+    for (index, word) in help.split(' ').enumerate() {
+        if column + 1 + word.len() > WIDTH {
+            let _ = write!(out, "\n{:COLUMN$}", "");
+            column = COLUMN;
+        } else if index > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += word.len();
+    }
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_fit_a_terminal() {
+        let mut out = String::new();
+        TABLE.iter().for_each(|row| explain(&row.usage(), row.help, &mut out));
+        assert!(out.lines().all(|line| line.len() <= WIDTH), "{out}");
+        let mut out = String::new();
+        explain("status", "How it is.", &mut out);
+        assert_eq!(out, format!("{:28}How it is.\n", "status"));
+    }
+}

@@ -1,0 +1,229 @@
+//! A command line as words: which command it is, and whether its arguments are what they should be.
+//!
+//! Words are parted by white space; there is no quoting, because nothing that the owner names has spaces, and passwords are never
+//! part of a command. Command words may be written in any case.
+
+use super::table::{Failure, Row, TABLE};
+use crate::limits::ARGON2_KIB_MAX;
+use crate::types::Class;
+use crate::wire::address::{self, Address};
+
+/// Where a command's password comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secret<'a> {
+    /// It is asked for.
+    Ask,
+    /// `generate`: it is made up.
+    Generate,
+    /// `hash PHC`: as `show config` prints it.
+    Hash(&'a str),
+}
+
+/// The command that these words are, and its arguments.
+///
+/// # Errors
+/// What is wrong, as a clause.
+pub fn find<'a, 'b>(words: &'a [&'b str]) -> Result<(&'static Row, &'a [&'b str]), String> {
+    for row in &TABLE {
+        if let Some((start, arguments)) = words.split_at_checked(row.words.len())
+            && same(row.words, start)
+        {
+            return Ok((row, arguments));
+        }
+    }
+    let first = words.first().copied().unwrap_or_default();
+    let seconds: Vec<&str> = TABLE
+        .iter()
+        .filter(|row| same(&row.words[..1], &[first]))
+        .filter_map(|row| row.words.get(1).copied())
+        .collect();
+    if seconds.is_empty() {
+        return Err(format!("there is no command `{first}`; `help` lists them all"));
+    }
+    let found = match words.get(1) {
+        Some(second) => format!("there is no command `{first} {second}`"),
+        None => format!("`{first}` is not a whole command"),
+    };
+    Err(format!("{found}; after `{first}` comes one of: {}", seconds.join(", ")))
+}
+
+fn same(left: &[&str], right: &[&str]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.eq_ignore_ascii_case(right))
+}
+
+/// Whether a command belongs to what `help` was asked for: as far as both go, their words are the same.
+pub fn overlap(row: &[&str], asked: &[&str]) -> bool {
+    row.iter().zip(asked).all(|(left, right)| left.eq_ignore_ascii_case(right))
+}
+
+/// The command as it is named when it fails: without a hash.
+pub fn shown(row: &Row, arguments: &[impl AsRef<str>]) -> String {
+    let mut text = row.words.join(" ");
+    for argument in arguments.iter().map(AsRef::as_ref) {
+        text.push(' ');
+        text.push_str(if argument.starts_with('$') { "..." } else { argument });
+    }
+    text
+}
+
+/// Takes `generate` and `hash PHC` out of the arguments.
+///
+/// # Errors
+/// What is wrong, as a clause.
+pub fn secret<'a>(arguments: &[&'a str]) -> Result<(Vec<&'a str>, Secret<'a>), String> {
+    let (mut rest, mut found) = (Vec::new(), Secret::Ask);
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let secret = if word.eq_ignore_ascii_case("generate") {
+            Secret::Generate
+        } else if word.eq_ignore_ascii_case("hash") {
+            let phc = words.next().ok_or("after `hash` comes a hash, as `show config` prints it")?;
+            if !is_phc(phc) {
+                return Err(String::from(
+                    "the hash is not one that `show config` prints: $argon2id$v=19$m=...,t=...,p=...$...$...",
+                ));
+            }
+            Secret::Hash(phc)
+        } else {
+            rest.push(*word);
+            continue;
+        };
+        if found != Secret::Ask {
+            return Err(String::from("`generate` and `hash` are two ways to set one password: choose one"));
+        }
+        found = secret;
+    }
+    Ok((rest, found))
+}
+
+/// Whether this is an argon2id hash whose cost this box can bear, in the PHC string format.
+fn is_phc(text: &str) -> bool {
+    let base64 = |part: &str, least: usize| {
+        (least..=86).contains(&part.len())
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+    };
+    let cost = |part: &str| {
+        let numbers: Vec<(&str, u32)> = part
+            .split(',')
+            .filter_map(|pair| pair.split_once('='))
+            .filter_map(|(name, number)| Some((name, number.parse().ok()?)))
+            .collect();
+        matches!(numbers[..], [("m", kib), ("t", passes), ("p", lanes)]
+            if (1..=8).contains(&lanes) && (8 * lanes..=ARGON2_KIB_MAX).contains(&kib) && (1..=16).contains(&passes))
+    };
+    match text.split('$').collect::<Vec<_>>()[..] {
+        ["", "argon2id", "v=19", costs, salt, hash] => cost(costs) && base64(salt, 11) && base64(hash, 16),
+        _ => false,
+    }
+}
+
+/// A domain of the owner's, in lower case.
+pub fn domain(word: &str) -> Result<String, Failure> {
+    if !word.is_ascii() {
+        return Err(Failure::Refused(format!(
+            "`{word}` has letters that are not ASCII: write the domain as it is registered, beginning with xn--"
+        )));
+    }
+    match address::domain(word.as_bytes(), false) {
+        Ok(domain) if !domain.starts_with('[') => Ok(domain),
+        _ => Err(Failure::Refused(format!("`{word}` is not a domain; one looks like example.com"))),
+    }
+}
+
+/// An address of the owner's, in lower case.
+pub fn address(word: &str) -> Result<String, Failure> {
+    let wrong = || Failure::Refused(format!("`{word}` is not an address; one looks like anna@example.com"));
+    if let Some((_, right)) = word.rsplit_once('@') {
+        domain(right).map_err(|failure| if right.is_ascii() { wrong() } else { failure })?;
+    }
+    let address = Address::parse(word.as_bytes(), true).map_err(|_| wrong())?;
+    if address.to_string().starts_with('"') {
+        return Err(wrong());
+    }
+    Ok(address.key())
+}
+
+/// A class of buckets.
+pub fn class(word: &str) -> Result<Class, Failure> {
+    Class::parse(word).ok_or_else(|| Failure::Usage(format!("`{word}` is not a size: S, M, L or XL")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_found_by_their_words() {
+        let (row, arguments) = find(&["MAILBOX", "Add", "a@b", "generate"]).unwrap();
+        assert_eq!((row.words, arguments), (&["mailbox", "add"][..], &["a@b", "generate"][..]));
+        let told = |words: &[&str]| find(words).map(|_| ()).unwrap_err();
+        assert_eq!(told(&["frob"]), "there is no command `frob`; `help` lists them all");
+        assert_eq!(
+            told(&["alias"]),
+            "`alias` is not a whole command; after `alias` comes one of: add, remove, list"
+        );
+        assert_eq!(
+            told(&["admin", "x"]),
+            "there is no command `admin x`; after `admin` comes one of: passwd"
+        );
+    }
+
+    #[test]
+    fn a_password_comes_from_one_place() {
+        let phc = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA";
+        assert_eq!(secret(&["a@b", "size", "M"]), Ok((vec!["a@b", "size", "M"], Secret::Ask)));
+        assert_eq!(
+            secret(&["a@b", "Generate", "size", "M"]),
+            Ok((vec!["a@b", "size", "M"], Secret::Generate))
+        );
+        assert_eq!(secret(&["a@b", "hash", phc]), Ok((vec!["a@b"], Secret::Hash(phc))));
+        for wrong in [
+            &["a@b", "hash"][..],
+            &["a@b", "hash", "x"],
+            &["generate", "hash", phc],
+            &["generate", "generate"],
+        ] {
+            assert!(secret(wrong).is_err(), "{wrong:?}");
+        }
+        for wrong in [
+            "$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA",
+            "$argon2id$v=19$m=4000000000,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA",
+            "$argon2id$v=19$m=19456,t=2$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA",
+            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$",
+            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA$x",
+        ] {
+            assert!(!is_phc(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        assert_eq!(address("Anna.B+x@Example.TEST"), Ok(String::from("anna.b+x@example.test")));
+        assert_eq!(address("jürgen@example.test"), Ok(String::from("jürgen@example.test")));
+        for wrong in [
+            "",
+            "anna",
+            "@x.de",
+            "anna@",
+            "a b@x.de",
+            "a@b@c",
+            "\"a b\"@x.de",
+            "a@[1.2.3.4]",
+            "a@müller.de",
+            "<a@x.de>",
+        ] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(domain("Example.TEST"), Ok(String::from("example.test")));
+        for wrong in ["", ".", "a..b", "-a.de", "[1.2.3.4]", "a b", "müller.de", "example.test."] {
+            assert!(domain(wrong).is_err(), "{wrong}");
+        }
+        assert!(matches!(domain("müller.de"), Err(Failure::Refused(why)) if why.contains("xn--")));
+    }
+
+    #[test]
+    fn a_hash_is_not_named() {
+        let (row, _) = find(&["admin", "passwd"]).unwrap();
+        assert_eq!(shown(row, &["hash", "$argon2id$x"]), "admin passwd hash ...");
+    }
+}
