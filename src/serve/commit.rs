@@ -87,18 +87,14 @@ impl Progress {
             let listener = self.committed.listen();
             {
                 let mut store = shared.lock();
-                let pending = store.journal().pending_bytes();
-                if pending + bytes.len() <= PENDING_BYTES || pending == 0 {
-                    let length = bytes.len();
-                    store.append_piece(body, piece, bytes)?;
-                    drop(store);
-                    if pending + length >= PENDING_BYTES / 2 {
-                        shared.announce();
-                    }
-                    return Ok(());
+                let pending = store.journal().pending_bytes() + bytes.len();
+                if pending > PENDING_BYTES / 2 {
+                    shared.announce();
+                }
+                if pending <= PENDING_BYTES {
+                    return store.append_piece(body, piece, bytes);
                 }
             }
-            shared.announce();
             listener.await;
         }
     }
@@ -140,7 +136,10 @@ impl Progress {
                     self.publish(&store, &accounts);
                     committed(&store, accounts.contains(&AccountId::SETTINGS));
                 }
-                Finish::Again => log::warn!("writing to the store failed, trying elsewhere: {error}"),
+                Finish::Again => {
+                    log::warn!("writing to the store failed, trying elsewhere: {error}");
+                    shared.announce();
+                }
                 Finish::Failed => self.fail(&mut store, &error),
             }
         }
@@ -292,6 +291,7 @@ mod tests {
             let added = shared.access(&mut needs).mailbox_add("a@example.test", Class::S, String::new());
             let account = added.unwrap();
             smol::block_on(progress.reach(needs)).unwrap();
+            drop(shared.lock()); // The committer has told everybody.
             let seen = progress.durable();
 
             device.turn(Flush::Waits);

@@ -254,14 +254,9 @@ impl Connection {
         let Stream::Tcp(stream) = std::mem::replace(&mut self.stream, Stream::Gone) else {
             return Err(End::Gone);
         };
-        match self.server.tls.accept(stream).await {
-            Ok(stream) => {
-                self.stream = Stream::Tls(stream);
-                self.peer.tls = true;
-                Ok(())
-            }
-            Err(_) => Err(End::Gone),
-        }
+        self.stream = self.server.handshake(stream).await.ok_or(End::Gone)?;
+        self.peer.tls = true;
+        Ok(())
     }
 
     /// Says goodbye, and lets the peer read what it has not read yet: closing at once would take that from it.

@@ -111,9 +111,9 @@ fn welcome(server: &Arc<Server>, port: Port, stream: Async<TcpStream>, address: 
     let spawned = server.executor.spawn(async move {
         let _place = place;
         let stream = if port.tls {
-            match Box::pin(connection.tls.accept(stream)).await {
-                Ok(stream) => Stream::Tls(stream),
-                Err(_) => return,
+            match Box::pin(connection.handshake(stream)).await {
+                Some(stream) => stream,
+                None => return,
             }
         } else {
             Stream::Tcp(stream)

@@ -9,7 +9,7 @@
 //! - [`pool`]: threads; [`heap`]: giving memory back; [`logger`].
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
 use smol::channel::{self, Sender};
-use smol::{Executor, Timer};
+use smol::{Async, Executor, Timer};
 
 use crate::device::{self, Device};
 use crate::limits::{CONNECTIONS_MAX, READ_THREADS, SHUTDOWN_SECONDS};
@@ -150,6 +150,20 @@ impl Server {
     /// What was found when the store was opened and the owner should know, for `status`.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Negotiates TLS. None: the peer did not manage, or the server stops meanwhile.
+    async fn handshake(&self, stream: Async<TcpStream>) -> Option<stream::Stream> {
+        let stopped = self.stop.listen();
+        if self.stop.is_set() {
+            return None;
+        }
+        let accepted = async { self.tls.accept(stream).await.ok().map(stream::Stream::Tls) };
+        smol::future::or(accepted, async {
+            stopped.await;
+            None
+        })
+        .await
     }
 
     /// Takes in settings that have become durable. Under the store's lock.

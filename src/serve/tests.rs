@@ -306,6 +306,22 @@ fn tls_from_the_start_and_by_upgrade_where_plaintext_is_dropped() {
 }
 
 #[test]
+fn a_handshake_that_never_ends_does_not_hold_up_the_end() {
+    let mut place = Place::new("handshake");
+    let mut silent = place.tcp(993);
+    let mut upgrading = place.plain();
+    upgrading.says("tls\n");
+    upgrading.hears("go");
+    while place.server().crowd.count() < 2 {
+        std::thread::yield_now();
+    }
+    let from = Instant::now();
+    place.running.take().unwrap().stop();
+    assert!(from.elapsed() < Duration::from_secs(u64::from(SHUTDOWN_SECONDS)));
+    assert_eq!(silent.read(&mut [0; 10]).unwrap(), 0);
+}
+
+#[test]
 fn a_defect_ends_one_conversation_only() {
     let place = Place::new("defect");
     let (mut one, mut other) = (place.plain(), place.plain());

@@ -10,6 +10,7 @@
 //! - [`settings`], [`folders`], [`mail`]: the verbs, by what they change.
 //! - [`bucket`]: how much a mailbox may hold and what a message costs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::journal::{AppendError, Bodies, Journal, OpenError, Report};
@@ -200,13 +201,28 @@ pub fn examine(device: &dyn crate::device::Device) -> Result<Examined, OpenError
 /// The store behind its lock, shared by all sessions and the committer.
 pub struct Shared {
     store: Mutex<Store>,
-    work: Condvar,
+    work: Work,
+}
+
+/// What the committer waits for: something that somebody waits for. Pieces alone are not; their message's record is.
+#[derive(Default)]
+struct Work {
+    due: AtomicBool,
+    announced: Condvar,
+}
+
+impl Work {
+    /// Under the store's lock, or the committer could miss it.
+    fn announce(&self) {
+        self.due.store(true, Ordering::Relaxed);
+        self.announced.notify_one();
+    }
 }
 
 impl Shared {
     /// Shares a store.
     pub fn new(store: Store) -> Shared {
-        Shared { store: Mutex::new(store), work: Condvar::new() }
+        Shared { store: Mutex::new(store), work: Work::default() }
     }
 
     /// The store, past the gate: for serve, `check` and tests.
@@ -218,19 +234,19 @@ impl Shared {
 
     /// The store for one step of a session. Everything that is touched raises `needs`.
     pub fn access<'a>(&'a self, needs: &'a mut Position) -> Access<'a> {
-        Access { store: self.lock(), needs, work: &self.work }
+        Access { store: self.lock(), needs, work: &self.work, recorded: false }
     }
 
-    /// Tells the committer that something is pending.
+    /// Tells the committer that what is pending should be written now. To be called under the store's lock.
     pub fn announce(&self) {
-        self.work.notify_one();
+        self.work.announce();
     }
 
-    /// Waits until something is pending or `stop` says so; the committer's place to sleep. Wake it with `announce`.
+    /// Waits until a commit is due or `stop` says so; the committer's place to sleep. Wake it with `announce`.
     pub fn wait_for_work(&self, stop: &dyn Fn() -> bool) -> MutexGuard<'_, Store> {
         let mut store = self.lock();
-        while store.journal.pending_bytes() == 0 && !stop() {
-            store = self.work.wait(store).unwrap_or_else(PoisonError::into_inner);
+        while !self.work.due.swap(false, Ordering::Relaxed) && !stop() {
+            store = self.work.announced.wait(store).unwrap_or_else(PoisonError::into_inner);
         }
         store
     }
@@ -240,7 +256,9 @@ impl Shared {
 pub struct Access<'a> {
     store: MutexGuard<'a, Store>,
     needs: &'a mut Position,
-    work: &'a Condvar,
+    work: &'a Work,
+    /// Whether a commit is due when this is over.
+    recorded: bool,
 }
 
 impl Access<'_> {
@@ -252,6 +270,7 @@ impl Access<'_> {
     /// Records a change on behalf of the session.
     fn record(&mut self, account: AccountId, records: &[Record]) -> Result<Serial, StoreError> {
         let serial = self.store.record(account, records)?;
+        self.recorded = true;
         let last = self.store.journal.last();
         self.touch(last);
         Ok(serial)
@@ -293,8 +312,8 @@ impl Access<'_> {
 
 impl Drop for Access<'_> {
     fn drop(&mut self) {
-        if self.store.journal.pending_bytes() > 0 {
-            self.work.notify_one();
+        if self.recorded {
+            self.work.announce();
         }
     }
 }
