@@ -124,6 +124,9 @@ pub const CONSOLE_FAILURE_SECONDS_MAX: u32 = 60;
 /// A console line, bytes.
 pub const CONSOLE_LINE_BYTES_MAX: usize = 1024;
 
+/// Messages that one step of FETCH or SEARCH looks at while it holds the store: well under a millisecond.
+pub const SCAN_MESSAGES: usize = 1000;
+
 // ---- serve ----
 
 /// What is read from a socket at a time, and the most that waits in an inbox unless a session asks for more, bytes.

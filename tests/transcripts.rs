@@ -160,7 +160,7 @@ impl Script {
                         if matches(pattern, &line) {
                             break;
                         }
-                        said.drain(..line.len() + 2);
+                        said.drain(..line.chars().count() + 2);
                     },
                     None => said.clear(),
                 }
@@ -172,7 +172,7 @@ impl Script {
                 if !matches(rest, &line) {
                     return Err(format!("said: {}", show(said)));
                 }
-                said.drain(..line.len() + 2);
+                said.drain(..line.chars().count() + 2);
             }
             "S+" => {
                 let wanted = unescape(rest)?;
@@ -263,7 +263,7 @@ impl Script {
 
     fn log_in(&mut self, name: &str, protocol: &str, address: &str, password: &str) -> Result<(), String> {
         let (line, good) = match protocol {
-            "imaps" => (format!("(login) LOGIN {address} {password}\r\n"), "(login) OK"),
+            "imaps" => (format!("login LOGIN {address} {password}\r\n"), "login OK"),
             "pop3s" => (format!("USER {address}\r\nPASS {password}\r\n"), "+OK"),
             "submissions" => {
                 let plain =

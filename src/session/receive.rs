@@ -37,6 +37,11 @@ impl Receiver {
         self.gathered.len() == PIECE_BYTES
     }
 
+    /// How many bytes the piece can still take.
+    pub fn room(&self) -> usize {
+        PIECE_BYTES - self.gathered.len()
+    }
+
     /// Bytes taken so far.
     pub fn size(&self) -> u64 {
         self.size
