@@ -282,7 +282,10 @@ mod tests {
             let message = NewMessage { body, size, structure: vec![1, 2, 3], date: Time(0) };
             let reserved = shared.access(&mut needs).reserve(anna, size).unwrap();
             shared.access(&mut needs).append(message, Flags::NONE, anna, FolderId::INBOX, reserved).unwrap();
+            shared.lock().commit().unwrap();
         }
+        // What nothing later says was durable may be a torn tail.
+        shared.access(&mut needs).domain_add("later.test").unwrap();
         shared.lock().commit().unwrap();
         device
     }

@@ -4,6 +4,7 @@ mod server;
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -103,7 +104,7 @@ fn a_wrong_device_is_told_at_once() {
     let folder = server::Folder::new();
     let store = folder.0.join("mail.store");
     let postfach = |words: &[&str]| {
-        let mut command = std::process::Command::new(server::POSTFACH);
+        let mut command = Command::new(server::POSTFACH);
         server::try_run(command.args(words).arg("--store").arg(&store), b"")
     };
     assert!(postfach(&["format", "--size", "64M"]).status.success());
@@ -112,4 +113,41 @@ fn a_wrong_device_is_told_at_once() {
         assert_eq!(output.status.code(), Some(1));
         assert!(server::text(&output.stderr).contains(device), "{}", server::text(&output.stderr));
     }
+}
+
+#[test]
+fn a_person_types_a_password_twice_and_it_is_not_shown() {
+    let folder = server::Folder::new();
+    let store = folder.0.join("mail.store");
+    let command = |word: &str| {
+        let mut command = Command::new(server::POSTFACH);
+        command.args([word, "--store"]).arg(&store);
+        command
+    };
+    assert!(server::try_run(command("format").args(["--size", "64M"]), b"").status.success());
+    let (mut terminal, device) = Terminal::new();
+    let screen = File::options().read(true).write(true).open(device).expect("opens");
+    let mut ask = |second: &str| {
+        let end = || screen.try_clone().expect("is cloned");
+        let mut asked = command("console");
+        asked.args(["admin", "passwd"]).stdin(end()).stdout(end()).stderr(end());
+        let mut child = asked.spawn().expect("starts");
+        terminal.until("New password: ");
+        terminal.send(b"open sesane\x7f\x7fme\n");
+        let first = terminal.until("The same again: ");
+        terminal.send(second.as_bytes());
+        let heard = first + &terminal.until(".\r\n");
+        assert!(!heard.contains("open") && !heard.contains("sesame"), "{heard}");
+        let status = server::wait(&mut child, Duration::from_secs(30)).expect("ends");
+        (status.code(), heard)
+    };
+    let (status, heard) = ask("open sesame\n");
+    assert_eq!(status, Some(0), "{heard}");
+    assert!(heard.contains("password is set"), "{heard}");
+    // Ctrl-C leaves the echo on and changes nothing.
+    let (status, heard) = ask("open ses\x03");
+    assert_eq!(status, Some(1), "{heard}");
+    assert!(heard.contains("interrupted"), "{heard}");
+    terminal.send(b"echo\n");
+    terminal.until("echo");
 }

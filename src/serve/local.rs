@@ -333,7 +333,7 @@ impl Client {
                 Some(Event::Line(line)) => return Ok(Some(line)),
                 Some(Event::End) => return Ok(None),
                 Some(Event::Interrupt) => {
-                    return Err(io::Error::other("interrupted; nothing has been changed"));
+                    return Err(io::Error::other("interrupted, nothing has been changed."));
                 }
                 Some(Event::TooLong) | None => {}
             }
