@@ -8,6 +8,7 @@
 mod harness;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use harness::{World, load, phc, seeded};
 use postfach::device::{Memory, Outcome};
@@ -339,7 +340,7 @@ fn what_was_told_holds_after_every_cut_and_a_second_one() {
     let seeds: u64 = std::env::var("POSTFACH_CRASH_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
     let (device, before) = office(1);
     let operations = {
-        let mut world = World::open(device.survive(Outcome::Lost, 0), 2);
+        let mut world = World::open(device.copy(), 2);
         let start = world.device.operations();
         assert!(run(&mut world, &mut before.clone(), DAY).is_none(), "without a cut the day goes through");
         world.device.operations() - start
@@ -359,23 +360,23 @@ fn what_was_told_holds_after_every_cut_and_a_second_one() {
 
 /// Cuts at operation `at`, checks, goes on, cuts again at every fourth operation or so, checks. Returns how many states were checked.
 fn cut_twice(device: &Memory, before: &Model, at: u64, outcome: Outcome, seed: u64) -> u64 {
-    let mut world = World::open(device.survive(Outcome::Lost, 0), seed);
+    let mut world = World::open(device.copy(), seed);
     let mut told = before.clone();
     world.device.cut_after(at);
     let tried = run(&mut world, &mut told, DAY);
     let first = world.device.survive(outcome, seed);
     drop(world);
-    let world = World::open(first.survive(Outcome::Lost, 0), seed + 1);
+    let world = World::open(first.copy(), seed + 1);
     let told =
         possible(&world, &told, tried.as_ref(), &format!("first cut at {at}, {outcome:?}, seed {seed}"));
     drop(world);
     let mut states = 1;
     for (second, again) in [(seed % 3, Outcome::Torn), (3 + seed % 7, Outcome::Subset), (9, Outcome::Kept)] {
         // The power may also go while the store is being opened: recovery flushes.
-        let medium = first.survive(Outcome::Lost, 0);
+        let medium = Arc::new(first.copy());
         medium.cut_after(second);
         let mut told = told.clone();
-        let (tried, medium) = match World::try_open(medium.clone(), seed + 2) {
+        let (tried, medium) = match World::try_open(Arc::clone(&medium), seed + 2) {
             Some(mut world) => {
                 let tried = run(&mut world, &mut told, AFTERWARDS);
                 (tried, world.device.survive(again, seed))

@@ -263,7 +263,7 @@ impl Script {
 
     fn log_in(&mut self, name: &str, protocol: &str, address: &str, password: &str) -> Result<(), String> {
         let (line, good) = match protocol {
-            "imaps" => (format!("(login) LOGIN {address} {password}\r\n"), "(login) OK"),
+            "imaps" => (format!("login LOGIN {address} {password}\r\n"), "login OK"),
             "pop3s" => (format!("USER {address}\r\nPASS {password}\r\n"), "+OK"),
             "submissions" => {
                 let plain =

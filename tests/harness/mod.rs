@@ -96,12 +96,11 @@ impl World {
 
     /// A store that exists already.
     pub fn open(device: Memory, seed: u64) -> World {
-        World::try_open(device, seed).expect("opens")
+        World::try_open(Arc::new(device), seed).expect("opens")
     }
 
     /// A store that exists already, if it opens: the power may go while it does.
-    pub fn try_open(device: Memory, seed: u64) -> Option<World> {
-        let device = Arc::new(device);
+    pub fn try_open(device: Arc<Memory>, seed: u64) -> Option<World> {
         let (store, _) = Store::open(Arc::clone(&device) as Arc<dyn Device>, &mut seeded(seed + 1)).ok()?;
         let shared = Shared::new(store);
         Some(World { device, shared, connections: BTreeMap::new(), now: START, seed })
