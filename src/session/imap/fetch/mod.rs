@@ -20,11 +20,11 @@ mod section;
 pub(super) mod tests;
 
 use super::job::{Job, Progress, Reply, Selected};
+use super::sync;
 use crate::limits::{OUT_BYTES, SCAN_MESSAGES};
 use crate::session::{Context, Input, Io, Load, Next};
-use crate::store::{Access, Account, Entry, Folder, LoadError, Message, StoreError, Told, View};
+use crate::store::{Account, Entry, Folder, LoadError, Message, View};
 use crate::types::{FlagChange, Flags, Serial, Uid, UidSet};
-use crate::wire::imap::fetch_line::FetchLine;
 use crate::wire::imap::reply::{self, Condition};
 use crate::wire::imap::{self, Item};
 use crate::wire::mime::Structure;
@@ -136,7 +136,7 @@ impl Job for Fetch {
                 Step::On => {}
                 Step::Next(next) => return Progress::Next(next),
                 Step::End => return Progress::Done(self.end(&mut io.out)),
-                Step::Gone => return Progress::Done(Reply::from(StoreError::Missing)),
+                Step::Gone => return Progress::Done(super::removed()),
             }
         }
     }
@@ -162,10 +162,10 @@ impl Fetch {
     /// Sets `\Seen`. What others have changed is told before it, so that the view may skip this change.
     fn set_seen(&mut self, io: &mut Io, cx: &mut Context<'_>, selected: &mut Selected) -> Step {
         let mut store = cx.store();
-        match tell_others(&mut store, selected, &mut io.out) {
-            None => return Step::Gone,
-            Some(false) => return Step::Next(Next::Send),
-            Some(true) => {}
+        match sync::tell_selected(selected, false, &mut io.out, &mut store) {
+            sync::Told::Whole => {}
+            sync::Told::More => return Step::Next(Next::Send),
+            sync::Told::Gone => return Step::Gone,
         }
         self.seen = Seen::Left;
         let view = &selected.view;
@@ -187,10 +187,11 @@ impl Fetch {
     }
 
     /// Tells messages from the state, until there is enough to send, enough has been looked at, or a message needs more.
-    fn tell(&mut self, io: &mut Io, cx: &mut Context<'_>, selected: &Selected) -> Step {
-        let view = &selected.view;
+    fn tell(&mut self, io: &mut Io, cx: &mut Context<'_>, selected: &mut Selected) -> Step {
         let mut store = cx.store();
-        let Some(account) = store.account(view.account) else { return Step::Gone };
+        let Some(account) = store.account(selected.view.account) else { return Step::Gone };
+        sync::tell_keywords(selected, account, &mut io.out);
+        let view = &selected.view;
         let Some(folder) = account.folders.get(&view.folder) else { return Step::Gone };
         for _ in 0..SCAN_MESSAGES {
             let found = self.from.and_then(|from| view.next_in(folder, &self.set, from));
@@ -348,32 +349,6 @@ impl Current {
             },
         }
     }
-}
-
-/// Tells what others have changed, but no expunges. `false`: there is more to tell. `None`: the folder is gone.
-fn tell_others(store: &mut Access<'_>, selected: &mut Selected, out: &mut Vec<u8>) -> Option<bool> {
-    let (told, whole) = store.sync(&mut selected.view, false)?;
-    let keywords = &store.account(selected.view.account)?.keywords;
-    for told in told {
-        match told {
-            Told::Expunged { .. } => {}
-            Told::Exists { count, recent } => {
-                reply::numbered(out, count, "EXISTS");
-                reply::numbered(out, recent, "RECENT");
-            }
-            Told::Flags { seq, uid, flags, serial } => {
-                let mut line = FetchLine::begin(out, seq);
-                line.uid(out, uid);
-                let recent = selected.view.is_recent(uid);
-                line.flags(out, flags, recent, |index| keywords.get(index).map(String::as_str));
-                if selected.condstore {
-                    line.mod_sequence(out, serial);
-                }
-                line.end(out);
-            }
-        }
-    }
-    Some(whole)
 }
 
 /// The messages of a view that are in a set.

@@ -107,7 +107,7 @@ impl Desk {
         let account = self.account;
         self.with(|cx, selected| {
             let view = cx.store().open(account, FolderId::INBOX, read_only).unwrap();
-            *selected = Some(Selected { view, condstore: false, uid_validity: 1 });
+            *selected = Some(Selected { view, condstore: false, uid_validity: 1, keywords_told: 0 });
         });
     }
 
@@ -154,7 +154,7 @@ impl Desk {
                     return (said, None);
                 }
                 Progress::Next(other) => panic!("{other:?}"),
-                Progress::Done(reply) => {
+                Progress::Done(reply) | Progress::Last(reply) => {
                     said.append(&mut io.out);
                     drop(loaded);
                     return (said, Some(reply));

@@ -17,7 +17,7 @@ mod tests;
 use super::job::{Job, Progress, Reply, ReplyCode, Selected};
 use crate::limits::{OUT_BYTES, PIECE_BYTES, SCAN_MESSAGES};
 use crate::session::{Context, Input, Io, Load, Next};
-use crate::store::{Account, Folder, LoadError, StoreError};
+use crate::store::{Account, Folder, LoadError};
 use crate::types::{Flags, Serial, Uid, UidSet};
 use crate::wire::imap::{self, By, SequenceSet, reply};
 use crate::wire::mime::Structure;
@@ -101,8 +101,8 @@ impl Search {
         }
         let mut leaves = Vec::new();
         let mut store = cx.store();
-        let account = store.account(selected.view.account).ok_or(StoreError::Missing)?;
-        let folder = account.folders.get(&selected.view.folder).ok_or(StoreError::Missing)?;
+        let account = store.account(selected.view.account).ok_or_else(super::removed)?;
+        let folder = account.folders.get(&selected.view.folder).ok_or_else(super::removed)?;
         let node = criteria::compile(&command.key, &Opened { account, folder, selected }, &mut leaves);
         let all = UidSet(vec![(Uid(1), Uid(u32::MAX))]);
         Ok(Box::new(Search {
@@ -152,7 +152,7 @@ impl Job for Search {
                 Scanned::All => return Progress::Done(self.end(&mut io.out)),
                 Scanned::Gone => {
                     reply::search_end(&mut io.out, None);
-                    return Progress::Done(Reply::from(StoreError::Missing));
+                    return Progress::Done(super::removed());
                 }
             }
         }
