@@ -187,3 +187,57 @@ fn many_folders_are_listed_in_portions_and_once() {
     let lines = command(&mut world, &mut client, "1", "LIST \"\" %");
     assert_eq!(lines.iter().filter(|line| line.contains("\\Noselect")).count(), 246);
 }
+
+/// Commands with a few bytes changed, dropped or doubled: every one is answered, and the session goes on or says BYE.
+#[test]
+fn mangled_commands_are_answered() {
+    const COMMANDS: [&str; 14] = [
+        "a SELECT INBOX (CONDSTORE)",
+        "a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (% \"*\") RETURN (CHILDREN STATUS (MESSAGES))",
+        "a LSUB \"\" foo/%",
+        "a STATUS INBOX (MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ)",
+        "a APPEND INBOX (\\Seen $x) \"17-Jul-1996 02:44:25 -0700\" {3+}\r\nabc",
+        "a STORE 1:*,2 (UNCHANGEDSINCE 5) +FLAGS.SILENT (\\Deleted $y)",
+        "a UID COPY 1:4294967295 Trash",
+        "a UID MOVE *:3 {5+}\r\nTrash",
+        "a UID FETCH 1:* (FLAGS BODY.PEEK[1.MIME]<0.5> ENVELOPE) (CHANGEDSINCE 1)",
+        "a SEARCH CHARSET UTF-8 OR (NOT 1:* SUBJECT \"x\") UID 1:*",
+        "a RENAME a/b c/d",
+        "a IDLE\r\nDONE",
+        "a UID EXPUNGE 1:*",
+        "a ENABLE CONDSTORE",
+    ];
+    let mut world = world();
+    let mut random = seeded(5);
+    let mut next = move |below: usize| {
+        let mut bytes = [0; 2];
+        random(&mut bytes);
+        usize::from(u16::from_le_bytes(bytes)) % below
+    };
+    log_in(&mut world, "1");
+    for _ in 0..6000 {
+        let mut bytes = COMMANDS[next(COMMANDS.len())].as_bytes().to_vec();
+        for _ in 0..next(4) {
+            let at = next(bytes.len());
+            match next(3) {
+                0 => bytes[at] = [b' ', b'(', b')', b'*', b'"', b'{', b'\\', b'9', 0xff][next(9)],
+                1 if bytes.len() > 1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, bytes[at]),
+            }
+        }
+        bytes.extend_from_slice(b"\r\n");
+        world.send("1", &bytes);
+        // Whatever a half literal or IDLE is waiting for.
+        world.send("1", b"DONE\r\n0000000000\r\n\r\nz NOOP\r\n");
+        let lines = take(&mut world, "1");
+        let closed = world.closed("1");
+        let answered = lines
+            .iter()
+            .any(|line| line.starts_with("z ") || line.contains(" BAD ") || line.starts_with('+'));
+        // Only the rest of a literal that was promised (`{33+}`) is waited for without a word.
+        assert!(closed || answered || bytes.windows(2).any(|pair| pair == b"+}"), "{}", bytes.escape_ascii());
+        if closed || !answered || next(50) == 0 {
+            log_in(&mut world, "1");
+        }
+    }
+}
