@@ -250,7 +250,78 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::device::Memory;
+    use crate::journal::{Format, format};
+    use crate::store::{NewMessage, Shared, Store};
+    use crate::types::{Class, Flags, FolderId, Position, Time};
+
+    const MARKER: &[u8] = b"here is the body of number ";
+
+    /// A store with three messages in anna's INBOX, the last one with two pieces.
+    fn store() -> Arc<Memory> {
+        let device = Arc::new(Memory::new(128 << 20));
+        format(&*device, &Format { segment_bytes: None, force: false }, &mut |bytes| bytes.fill(3)).unwrap();
+        let (store, _) =
+            Store::open(Arc::clone(&device) as Arc<dyn Device>, &mut |bytes| bytes.fill(4)).unwrap();
+        let shared = Shared::new(store);
+        let mut needs = Position::default();
+        shared.access(&mut needs).domain_add("example.test").unwrap();
+        let anna =
+            shared.access(&mut needs).mailbox_add("anna@example.test", Class::S, String::from("x")).unwrap();
+        for number in b"123" {
+            let body = shared.access(&mut needs).new_body();
+            let text = [MARKER, &[*number]].concat();
+            let pieces = if *number == b'3' { vec![vec![b'x'; PIECE_BYTES], text] } else { vec![text] };
+            let size = pieces.iter().map(|piece| piece.len() as u64).sum();
+            for (index, piece) in pieces.into_iter().enumerate() {
+                shared.lock().append_piece(body, index as u16, piece).unwrap();
+            }
+            let message = NewMessage { body, size, structure: vec![1, 2, 3], date: Time(0) };
+            let reserved = shared.access(&mut needs).reserve(anna, size).unwrap();
+            shared.access(&mut needs).append(message, Flags::NONE, anna, FolderId::INBOX, reserved).unwrap();
+            shared.lock().commit().unwrap();
+        }
+        // What nothing later says was durable may be a torn tail.
+        shared.access(&mut needs).domain_add("later.test").unwrap();
+        shared.lock().commit().unwrap();
+        device
+    }
+
+    /// Changes one byte of the marker of this number.
+    fn rot(device: &Memory, number: u8) {
+        let wanted = [MARKER, &[number]].concat();
+        let mut all = vec![0; 8 << 20];
+        device.read_at(0, &mut all).unwrap();
+        let at = all.windows(wanted.len()).position(|part| part == wanted).unwrap();
+        let block = at / 4096 * 4096;
+        let mut bytes = all[block..block + 4096].to_vec();
+        bytes[at - block] ^= 1;
+        device.write_at(block as u64, &bytes).unwrap();
+        device.flush().unwrap();
+    }
+
+    #[test]
+    fn a_whole_store_has_no_damage() {
+        let findings = check(&*store()).unwrap();
+        assert_eq!((findings.damage.len(), findings.messages, findings.mailboxes), (0, 3, 1), "{findings}");
+        assert!(findings.json().starts_with("{\"damaged\":false,"));
+    }
+
+    #[test]
+    fn a_damaged_message_is_named() {
+        for (number, uid, from) in [(b'2', 2, "from byte 0"), (b'3', 3, "from byte 65536")] {
+            let device = store();
+            rot(&device, number);
+            let findings = check(&*device).unwrap();
+            assert_eq!(findings.damage.len(), 1, "{findings}");
+            let text = &findings.damage[0];
+            let named = format!("message UID {uid} in INBOX of anna@example.test is damaged: ");
+            assert!(text.starts_with(&named) && text.contains(from), "{text}");
+        }
+    }
 
     #[test]
     fn json_is_quoted() {

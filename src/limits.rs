@@ -151,6 +151,10 @@ pub const STEPS_IN_A_ROW: u32 = 64;
 pub const SHUTDOWN_SECONDS: u32 = 5;
 /// Passwords waiting for the one hash at a time; further ones are told to try again.
 pub const SECRETS_WAITING_MAX: usize = 256;
+/// Logins that are remembered, so that a mail program that comes back every few minutes costs no hash: two for each of two hundred people.
+pub const LOGINS_REMEMBERED: usize = 400;
+/// After this a remembered login is checked in full again, seconds.
+pub const LOGIN_REMEMBERED_SECONDS: u32 = 1800;
 /// Memory of one argon2id hash, KiB.
 pub const ARGON2_KIB: u32 = 19 * 1024;
 /// Most memory of a hash that is brought along by `hash PHC`, KiB: a quarter of the board's.

@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     (
         "session",
         &["wire", "store", "limits", "types"],
-        &["std::fs", "std::thread", "smol", "futures_rustls", "argon2", "SystemTime", "Instant", ".await"],
+        &["std::fs", "std::thread", "smol", "futures_rustls", "argon2::", "SystemTime", "Instant", ".await"],
     ),
 ];
 

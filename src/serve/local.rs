@@ -44,7 +44,8 @@ pub fn console(store: &Path, command: &[String]) -> Result<bool, Error> {
     let mut link = connect(store)?;
     link.send(format!("{manner}\n").as_bytes())?;
     let stdin = io::stdin().lock();
-    Client { link, stdin, command, person, failed: false, to_stderr: false }.run(manner == "terminal")
+    Client { link, stdin, command, person, failed: false, to_stderr: false, quiet: None }
+        .run(manner == "terminal")
 }
 
 /// The way to the session.
@@ -220,6 +221,8 @@ struct Client {
     failed: bool,
     /// The rest of this line says what has failed.
     to_stderr: bool,
+    /// While passwords are typed.
+    quiet: Option<Quiet>,
 }
 
 impl Client {
@@ -234,6 +237,10 @@ impl Client {
             while !rest.is_empty() {
                 let end = rest.iter().position(|byte| is_mark(*byte)).unwrap_or(rest.len());
                 let (text, after) = rest.split_at(end);
+                if let Some(mark) = after.first() {
+                    // Before the prompt is seen: who types fast must not see the password.
+                    self.echo(*mark != WANT_SECRET)?;
+                }
                 self.show(text);
                 let Some((mark, after)) = after.split_first() else { break };
                 rest = after;
@@ -244,6 +251,17 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// A person's terminal shows what is typed, or does not.
+    fn echo(&mut self, shown: bool) -> Result<(), Error> {
+        if shown {
+            self.quiet = None;
+        } else if self.person && self.quiet.is_none() {
+            let failed = |error| Error::new(format!("cannot turn the terminal's echo off: {error}"));
+            self.quiet = Some(Quiet::start().map_err(failed)?);
+        }
+        Ok(())
     }
 
     /// Shows text; what has failed goes where errors go. Who has closed our output does not want to see it.
@@ -296,9 +314,8 @@ impl Client {
         Ok(Some(line))
     }
 
-    /// A line typed without echo; None when Ctrl-D was typed instead.
+    /// A line typed while the echo is off; None when Ctrl-D was typed instead.
     fn secret(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let _quiet = Quiet::start()?;
         let (mut editor, mut inbox, mut echo) = (Editor::new(true), Inbox::default(), Vec::new());
         loop {
             let bytes = self.stdin.fill_buf()?;
@@ -316,7 +333,7 @@ impl Client {
                 Some(Event::Line(line)) => return Ok(Some(line)),
                 Some(Event::End) => return Ok(None),
                 Some(Event::Interrupt) => {
-                    return Err(io::Error::other("interrupted; nothing has been changed"));
+                    return Err(io::Error::other("interrupted, nothing has been changed."));
                 }
                 Some(Event::TooLong) | None => {}
             }

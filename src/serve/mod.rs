@@ -34,7 +34,6 @@ mod listen;
 mod load;
 mod local;
 pub mod logger;
-mod placeholder;
 mod pool;
 mod secret;
 mod serial;
@@ -265,7 +264,7 @@ impl Running {
             // Not among the listeners: it takes no more connections, and says goodbye like one.
             server.executor.spawn(serial::serve(Arc::clone(&server), path, line)).detach();
         }
-        log::info!("serving {} as {}", options.store.display(), server.host());
+        log::info!("ready: serving {} as {}", options.store.display(), server.host());
         Ok(Running { server, listeners, end, committer, others })
     }
 

@@ -2,15 +2,25 @@
 //! waits for it.
 //!
 //! An unknown user costs the same time as a wrong password. Passwords are wiped after use, and never logged.
+//!
+//! A login that has just been right is remembered for a while, as a digest of password and stored hash under a key of this process that
+//! is written nowhere: it is right again without a new hash. A changed password has another stored hash, so the old one is forgotten at
+//! once; a wrong password is never remembered.
 
+use std::collections::VecDeque;
 use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::{Output, PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 
 use super::pool::Pool;
 use super::random;
-use crate::limits::{ARGON2_KIB, ARGON2_PASSES, SECRETS_WAITING_MAX};
+use super::tls::sha256;
+use crate::limits::{
+    ARGON2_KIB, ARGON2_PASSES, LOGIN_REMEMBERED_SECONDS, LOGINS_REMEMBERED, SECRETS_WAITING_MAX,
+};
 use crate::session::{SecretAnswer, SecretJob};
 
 /// Characters of a generated password: none that could be taken for another one.
@@ -23,7 +33,12 @@ const SALT_BYTES: usize = 16;
 /// Where passwords are hashed.
 pub struct Secrets {
     pool: Pool,
+    /// Of this process; makes the digests worthless without it.
+    key: [u8; 32],
+    remembered: Mutex<VecDeque<(Digest, Instant)>>,
 }
+
+type Digest = [u8; 32];
 
 impl Secrets {
     /// Starts the thread.
@@ -31,12 +46,46 @@ impl Secrets {
     /// # Errors
     /// The system has no threads left.
     pub fn start() -> io::Result<Secrets> {
-        Ok(Secrets { pool: Pool::start("secret", 1, SECRETS_WAITING_MAX)? })
+        let mut key = [0; 32];
+        random(&mut key);
+        let pool = Pool::start("secret", 1, SECRETS_WAITING_MAX)?;
+        Ok(Secrets { pool, key, remembered: Mutex::default() })
     }
 
     /// Does the job when its turn comes; `Busy` when too many wait.
-    pub async fn answer(&self, job: SecretJob) -> SecretAnswer {
-        self.pool.run(move || answer(job)).await.unwrap_or(SecretAnswer::Busy)
+    pub async fn answer(&self, mut job: SecretJob) -> SecretAnswer {
+        let digest = match &mut job {
+            SecretJob::Check { password, phc: Some(phc) } => {
+                let digest = sha256(&[&self.key, &sha256(&[phc.as_bytes()]), password]);
+                if self.remembers(&digest) {
+                    wipe(password);
+                    return SecretAnswer::Checked(true);
+                }
+                Some(digest)
+            }
+            _ => None,
+        };
+        let answer = self.pool.run(move || answer(job)).await.unwrap_or(SecretAnswer::Busy);
+        if let (Some(digest), SecretAnswer::Checked(true)) = (digest, &answer) {
+            self.remember(digest);
+        }
+        answer
+    }
+
+    /// Digests are keyed, so the time that comparing them takes tells nothing of the password.
+    fn remembers(&self, digest: &Digest) -> bool {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let for_long = Duration::from_secs(u64::from(LOGIN_REMEMBERED_SECONDS));
+        remembered.retain(|(_, since)| since.elapsed() < for_long);
+        remembered.iter().any(|(known, _)| known == digest)
+    }
+
+    fn remember(&self, digest: Digest) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= LOGINS_REMEMBERED {
+            remembered.pop_front();
+        }
+        remembered.push_back((digest, Instant::now()));
     }
 }
 
@@ -132,5 +181,30 @@ mod tests {
         assert_eq!(password.len(), GENERATED_CHARACTERS);
         assert!(password.bytes().all(|byte| ALPHABET.contains(&byte)));
         assert!(check(password.as_bytes(), Some(&phc)));
+    }
+
+    #[test]
+    fn a_right_login_is_remembered_for_this_password_and_this_hash_only() {
+        let secrets = Secrets::start().unwrap();
+        let (phc, other) = (make(b"sesam").unwrap(), make(b"sesam").unwrap());
+        let check = |password: &[u8], phc: &str| {
+            let job = SecretJob::Check { password: password.to_vec(), phc: Some(String::from(phc)) };
+            matches!(smol::block_on(secrets.answer(job)), SecretAnswer::Checked(true))
+        };
+        let count = || secrets.remembered.lock().unwrap().len();
+        assert!(!check(b"Sesam", &phc) && count() == 0);
+        assert!(check(b"sesam", &phc) && count() == 1);
+        assert!(check(b"sesam", &phc) && count() == 1, "remembered");
+        assert!(check(b"sesam", &other) && count() == 2, "another hash is another login");
+        assert!(!check(b"Sesam", &phc) && count() == 2);
+        let from = Instant::now();
+        for _ in 0..20 {
+            assert!(check(b"sesam", &phc));
+        }
+        assert!(from.elapsed() < Duration::from_millis(100), "no hash takes 5 ms");
+        for login in 0..2 * LOGINS_REMEMBERED {
+            secrets.remember(sha256(&[&login.to_le_bytes()]));
+        }
+        assert_eq!(count(), LOGINS_REMEMBERED);
     }
 }

@@ -3,6 +3,9 @@
 use super::Server;
 use crate::session::Session;
 use crate::session::console::{Console, Facts, Mode};
+use crate::session::imap::Imap;
+use crate::session::pop3::Pop3;
+use crate::session::smtp::{Role, Smtp};
 
 /// A protocol, as one port speaks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +66,11 @@ pub fn session_of(service: Service, server: &Server) -> Box<dyn Session> {
     match service {
         Service::Console => Box::new(Console::new(Mode::Socket, facts(server))),
         Service::Serial => Box::new(Console::new(Mode::Serial, facts(server))),
-        other => Box::new(super::placeholder::Placeholder(other)),
+        Service::Smtp => Box::new(Smtp::new(Role::Mx)),
+        Service::Submission | Service::Submissions => Box::new(Smtp::new(Role::Submission)),
+        Service::Lmtp => Box::new(Smtp::new(Role::Lmtp)),
+        Service::Pop3 | Service::Pop3s => Box::new(Pop3::new()),
+        Service::Imap | Service::Imaps => Box::new(Imap::new()),
     }
 }
 

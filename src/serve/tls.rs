@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_rustls::TlsAcceptor;
 use futures_rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use futures_rustls::rustls::crypto::{CryptoProvider, ring};
+use futures_rustls::rustls::crypto::ring;
 use futures_rustls::rustls::server::NoServerSessionStorage;
 use futures_rustls::rustls::{self, ServerConfig};
 use futures_rustls::server::TlsStream;
@@ -137,17 +137,21 @@ pub fn self_signed(host: &str, domains: &[String], year: i32) -> Result<Certific
 
 /// SHA-256 of a DER certificate, as people compare it: upper-case hexadecimal with colons.
 pub fn fingerprint(der: &[u8]) -> String {
-    let provider: CryptoProvider = ring::default_provider();
-    // ring is here through rustls only; its SHA-256 is that of any suite whose name ends in it.
-    let sha256 = provider
-        .cipher_suites
-        .iter()
-        .filter_map(|suite| suite.tls13())
-        .map(|suite| suite.common.hash_provider)
-        .find(|hash| hash.output_len() == 32);
-    let digest = sha256.map(|hash| hash.hash(der));
-    let bytes = digest.as_ref().map(AsRef::as_ref).unwrap_or_default();
+    let bytes = sha256(&[der]);
     bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
+}
+
+/// SHA-256 of these parts, one after the other. ring is here through rustls only: its SHA-256 is that of a suite named for it.
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let suite = ring::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
+    let hash = suite.expect("TLS13_AES_128_GCM_SHA256 is a suite of TLS 1.3").common.hash_provider;
+    let mut running = hash.start();
+    for part in parts {
+        running.update(part);
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(running.finish().as_ref());
+    digest
 }
 
 #[cfg(test)]

@@ -322,4 +322,40 @@ mod tests {
             assert_eq!(hello_name(name.as_bytes()), expected.map(String::from), "{name}");
         }
     }
+
+    /// Lines near to right ones: nothing panics, and what is accepted obeys the limits of paths.
+    #[test]
+    fn mutated_lines_are_read_or_refused() {
+        let lines: [&[u8]; 4] = [
+            b"MAIL FROM:<@a.de,@b.de:\"a \\\" b\"@x.de> SIZE=100 BODY=8BITMIME SMTPUTF8 AUTH=<>",
+            b"RCPT TO:<postmaster@[IPv6:2001:db8::1]>",
+            b"BDAT 18446744073709551615 LAST",
+            b"EHLO [192.0.2.1]",
+        ];
+        let mut state = 1u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+        for round in 0..20_000 {
+            let mut line = lines[round % 4].to_vec();
+            for _ in 0..=random(4) {
+                let at = random(line.len().max(1));
+                match random(3) {
+                    _ if line.is_empty() => {}
+                    0 => line[at] = random(256) as u8,
+                    1 => drop(line.remove(at)),
+                    _ => line.truncate(at + 1),
+                }
+            }
+            match parse(&line) {
+                Ok(Command::Mail(Mail { sender, .. })) => assert!(sender.to_string().len() <= 512),
+                Ok(Command::Ehlo(name)) => {
+                    let name = hello_name(name).unwrap();
+                    assert!(name.len() <= 255 && !name.contains(char::is_whitespace), "{name:?}");
+                }
+                _ => {}
+            }
+        }
+    }
 }

@@ -181,8 +181,9 @@ impl Editor {
                     out.extend_from_slice(letter.as_bytes());
                 }
             }
+            Ok(_) => self.line.truncate(start),
             Err(error) if error.error_len().is_none() => {}
-            _ => self.line.truncate(start),
+            Err(error) => self.line.truncate(start + error.valid_up_to()),
         }
     }
 

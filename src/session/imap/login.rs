@@ -79,8 +79,8 @@ impl Task for Challenge {
         }
     }
 
-    fn awaits_timeout(&self) -> bool {
-        self.log_in.as_ref().is_some_and(Task::awaits_timeout)
+    fn waits_for_timeout(&self) -> bool {
+        self.log_in.as_ref().is_some_and(Task::waits_for_timeout)
     }
 }
 
@@ -115,7 +115,7 @@ impl Task for LogIn {
         }
     }
 
-    fn awaits_timeout(&self) -> bool {
+    fn waits_for_timeout(&self) -> bool {
         self.refused.is_some()
     }
 }

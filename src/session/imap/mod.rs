@@ -14,7 +14,8 @@
 //!   By UID they are passed over (RFC 3501 §6.4.8). COPY and MOVE by sequence number move nothing then: `NO [EXPUNGEISSUED]`.
 //! - UTF-8 in names and searches is understood; UTF8=ACCEPT is not offered.
 //!
-//! Deliberate: before login the connection ends after `limits::LOGIN_SECONDS` of silence. RFC 3501 §5.4 asks for 30 minutes, RFC 9051 §5.4 for them after login only.
+//! Deliberate: before login the connection ends after `limits::LOGIN_SECONDS` of silence. RFC 3501 §5.4 asks for 30 minutes;
+//! RFC 9051 §5.4 asks for them after login only.
 
 use super::login::{Login, User};
 use super::{Context, Farewell, Input, Io, Next, Session, Upgrade};
@@ -86,7 +87,7 @@ trait Task: Send {
     fn step(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>, client: &mut Client) -> Progress;
 
     /// Whether `Timeout` is what it waits for; else it ends the connection.
-    fn awaits_timeout(&self) -> bool {
+    fn waits_for_timeout(&self) -> bool {
         false
     }
 
@@ -173,7 +174,7 @@ impl Session for Imap {
             }
             (Input::Eof, _) => Some(Next::Close),
             (Input::Timeout, running)
-                if !running.as_ref().is_some_and(|running| running.awaits_timeout()) =>
+                if !running.as_ref().is_some_and(|running| running.waits_for_timeout()) =>
             {
                 bye(&mut io.out, "", "Autologout");
                 Some(Next::Close)
@@ -206,8 +207,8 @@ fn bye(out: &mut Vec<u8>, code: &'static str, text: &str) {
 }
 
 impl Running {
-    fn awaits_timeout(&self) -> bool {
-        matches!(&self.stage, Stage::Task(task) if task.awaits_timeout())
+    fn waits_for_timeout(&self) -> bool {
+        matches!(&self.stage, Stage::Task(task) if task.waits_for_timeout())
     }
 
     fn amid(&self) -> bool {

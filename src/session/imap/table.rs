@@ -63,41 +63,76 @@ macro_rules! table {
 }
 
 table! { call;
-    "CAPABILITY",   ANY,    TELL, "IMAP4rev1", "RFC 3501 §6.1.1",  Command::Capability => connection::capability(call).into();
-    "NOOP",         ANY,    TELL, "IMAP4rev1", "RFC 3501 §6.1.2",  Command::Noop => Reply::ok("Nothing done").into();
-    "LOGOUT",       ANY,    TELL, "IMAP4rev1", "RFC 3501 §6.1.3",  Command::Logout => connection::logout(call);
-    "ID",           ANY,    TELL, "ID",        "RFC 2971 §3.1",    Command::Id(_) => connection::id(call).into();
-    "STARTTLS",     BEFORE, TELL, "STARTTLS",  "RFC 3501 §6.2.1",  Command::StartTls => connection::starttls(call);
-    "AUTHENTICATE", BEFORE, TELL, "AUTH=PLAIN", "RFC 3501 §6.2.2", Command::Authenticate { mechanism, initial } => login::authenticate(call, mechanism, initial);
-    "LOGIN",        BEFORE, TELL, "IMAP4rev1", "RFC 3501 §6.2.3",  Command::Login { user, password } => login::login(call, &user, &password);
-    "ENABLE",       IN,     TELL, "ENABLE",    "RFC 5161 §3.1",    Command::Enable(names) => connection::enable(call, &names).into();
-    "SELECT",       IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.1",  Command::Select(select) => open::open(call, &select, false).into();
-    "EXAMINE",      IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.2",  Command::Examine(select) => open::open(call, &select, true).into();
-    "CREATE",       IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.3",  Command::Create(name) => folders::create(call, &name).into();
-    "DELETE",       IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.4",  Command::Delete(name) => folders::delete(call, &name).into();
-    "RENAME",       IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.5",  Command::Rename { from, to } => folders::rename(call, &from, &to).into();
-    "SUBSCRIBE",    IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.6",  Command::Subscribe(name) => folders::subscribe(call, &name).into();
-    "UNSUBSCRIBE",  IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.7",  Command::Unsubscribe(name) => folders::unsubscribe(call, &name).into();
-    "LIST",         IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.8",  Command::List(list) => list::list(call, list);
-    "LSUB",         IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.9",  Command::Lsub { reference, pattern } => list::lsub(call, &reference, &pattern);
-    "NAMESPACE",    IN,     TELL, "NAMESPACE", "RFC 2342 §5",      Command::Namespace => folders::namespace(call).into();
-    "STATUS",       IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.10", Command::Status { mailbox, items } => status::status(call, &mailbox, &items).into();
-    "IDLE",         IN,     TELL, "IDLE",      "RFC 2177",         Command::Idle => idle::idle(call);
-    "CHECK",        OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.1",  Command::Check => Reply::ok("Checked").into();
-    "CLOSE",        OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.2",  Command::Close => close::close(call).into();
-    "UNSELECT",     OPEN,   TELL, "UNSELECT",  "RFC 3691 §2",      Command::Unselect => close::unselect(call).into();
-    "EXPUNGE",      OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.3",  Command::Expunge { uids: None } => expunge::expunge(call, None).into();
-    "UID EXPUNGE",  OPEN,   TELL, "UIDPLUS",   "RFC 4315 §2.1",    Command::Expunge { uids: Some(uids) } => expunge::expunge(call, Some(&uids)).into();
-    "UID SEARCH",   OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.8",  Command::Search(it @ Search { by: By::Uid, .. }) => search(call, it);
-    "SEARCH",       OPEN,   HOLD, "IMAP4rev1", "RFC 3501 §6.4.4",  Command::Search(it) => search(call, it);
-    "UID FETCH",    OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.8",  Command::Fetch(it @ Fetch { by: By::Uid, .. }) => fetch(call, it);
-    "FETCH",        OPEN,   HOLD, "IMAP4rev1", "RFC 3501 §6.4.5",  Command::Fetch(it) => fetch(call, it);
-    "UID STORE",    OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.8",  Command::Store(it @ Store { by: By::Uid, .. }) => flags::store(call, &it);
-    "STORE",        OPEN,   HOLD, "IMAP4rev1", "RFC 3501 §6.4.6",  Command::Store(it) => flags::store(call, &it);
-    "UID COPY",     OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.8",  Command::Copy(it @ Transfer { by: By::Uid, .. }) => copy::copy(call, &it, false).into();
-    "COPY",         OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.7",  Command::Copy(it) => copy::copy(call, &it, false).into();
-    "UID MOVE",     OPEN,   TELL, "MOVE",      "RFC 6851 §3.2",    Command::Move(it @ Transfer { by: By::Uid, .. }) => copy::copy(call, &it, true).into();
-    "MOVE",         OPEN,   TELL, "MOVE",      "RFC 6851 §3.1",    Command::Move(it) => copy::copy(call, &it, true).into();
+    "CAPABILITY",   ANY,    TELL, "IMAP4rev1", "RFC 3501 §6.1.1",  Command::Capability =>
+        connection::capability(call).into();
+    "NOOP",         ANY,    TELL, "IMAP4rev1", "RFC 3501 §6.1.2",  Command::Noop =>
+        Reply::ok("Nothing done").into();
+    "LOGOUT",       ANY,    TELL, "IMAP4rev1", "RFC 3501 §6.1.3",  Command::Logout =>
+        connection::logout(call);
+    "ID",           ANY,    TELL, "ID",        "RFC 2971 §3.1",    Command::Id(_) =>
+        connection::id(call).into();
+    "STARTTLS",     BEFORE, TELL, "STARTTLS",  "RFC 3501 §6.2.1",  Command::StartTls =>
+        connection::starttls(call);
+    "AUTHENTICATE", BEFORE, TELL, "AUTH=PLAIN", "RFC 3501 §6.2.2", Command::Authenticate { mechanism, initial } =>
+        login::authenticate(call, mechanism, initial);
+    "LOGIN",        BEFORE, TELL, "IMAP4rev1", "RFC 3501 §6.2.3",  Command::Login { user, password } =>
+        login::login(call, &user, &password);
+    "ENABLE",       IN,     TELL, "ENABLE",    "RFC 5161 §3.1",    Command::Enable(names) =>
+        connection::enable(call, &names).into();
+    "SELECT",       IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.1",  Command::Select(select) =>
+        open::open(call, &select, false).into();
+    "EXAMINE",      IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.2",  Command::Examine(select) =>
+        open::open(call, &select, true).into();
+    "CREATE",       IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.3",  Command::Create(name) =>
+        folders::create(call, &name).into();
+    "DELETE",       IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.4",  Command::Delete(name) =>
+        folders::delete(call, &name).into();
+    "RENAME",       IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.5",  Command::Rename { from, to } =>
+        folders::rename(call, &from, &to).into();
+    "SUBSCRIBE",    IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.6",  Command::Subscribe(name) =>
+        folders::subscribe(call, &name).into();
+    "UNSUBSCRIBE",  IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.7",  Command::Unsubscribe(name) =>
+        folders::unsubscribe(call, &name).into();
+    "LIST",         IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.8",  Command::List(list) =>
+        list::list(call, list);
+    "LSUB",         IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.9",  Command::Lsub { reference, pattern } =>
+        list::lsub(call, &reference, &pattern);
+    "NAMESPACE",    IN,     TELL, "NAMESPACE", "RFC 2342 §5",      Command::Namespace =>
+        folders::namespace(call).into();
+    "STATUS",       IN,     TELL, "IMAP4rev1", "RFC 3501 §6.3.10", Command::Status { mailbox, items } =>
+        status::status(call, &mailbox, &items).into();
+    "IDLE",         IN,     TELL, "IDLE",      "RFC 2177",         Command::Idle =>
+        idle::idle(call);
+    "CHECK",        OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.1",  Command::Check =>
+        Reply::ok("Checked").into();
+    "CLOSE",        OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.2",  Command::Close =>
+        close::close(call).into();
+    "UNSELECT",     OPEN,   TELL, "UNSELECT",  "RFC 3691 §2",      Command::Unselect =>
+        close::unselect(call).into();
+    "EXPUNGE",      OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.3",  Command::Expunge { uids: None } =>
+        expunge::expunge(call, None).into();
+    "UID EXPUNGE",  OPEN,   TELL, "UIDPLUS",   "RFC 4315 §2.1",    Command::Expunge { uids: Some(uids) } =>
+        expunge::expunge(call, Some(&uids)).into();
+    "UID SEARCH",   OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.8",  Command::Search(it @ Search { by: By::Uid, .. }) =>
+        search(call, it);
+    "SEARCH",       OPEN,   HOLD, "IMAP4rev1", "RFC 3501 §6.4.4",  Command::Search(it) =>
+        search(call, it);
+    "UID FETCH",    OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.8",  Command::Fetch(it @ Fetch { by: By::Uid, .. }) =>
+        fetch(call, it);
+    "FETCH",        OPEN,   HOLD, "IMAP4rev1", "RFC 3501 §6.4.5",  Command::Fetch(it) =>
+        fetch(call, it);
+    "UID STORE",    OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.8",  Command::Store(it @ Store { by: By::Uid, .. }) =>
+        flags::store(call, &it);
+    "STORE",        OPEN,   HOLD, "IMAP4rev1", "RFC 3501 §6.4.6",  Command::Store(it) =>
+        flags::store(call, &it);
+    "UID COPY",     OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.8",  Command::Copy(it @ Transfer { by: By::Uid, .. }) =>
+        copy::copy(call, &it, false).into();
+    "COPY",         OPEN,   TELL, "IMAP4rev1", "RFC 3501 §6.4.7",  Command::Copy(it) =>
+        copy::copy(call, &it, false).into();
+    "UID MOVE",     OPEN,   TELL, "MOVE",      "RFC 6851 §3.2",    Command::Move(it @ Transfer { by: By::Uid, .. }) =>
+        copy::copy(call, &it, true).into();
+    "MOVE",         OPEN,   TELL, "MOVE",      "RFC 6851 §3.1",    Command::Move(it) =>
+        copy::copy(call, &it, true).into();
 }
 
 /// The row of APPEND, which is not gathered whole: `append::begin` does it.

@@ -426,3 +426,6 @@ impl Pop3 {
         Done::Go(Next::Close)
     }
 }
+
+#[cfg(test)]
+mod tests;

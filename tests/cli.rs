@@ -1,0 +1,198 @@
+//! The program as a person and a script meet it: usage, exit status, standard output and standard error.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const POSTFACH: &str = env!("CARGO_BIN_EXE_postfach");
+
+/// A folder of one test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("postfach-cli-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+
+    fn store(&self) -> String {
+        self.0.join("mail.store").to_string_lossy().into_owned()
+    }
+
+    fn formatted() -> Folder {
+        let folder = Folder::new();
+        let output = run(&["format", "--store", &folder.store(), "--size", "256M"], "");
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        folder
+    }
+
+    fn console(&self, words: &[&str], input: &str) -> (Option<i32>, String, String) {
+        let store = self.store();
+        let arguments = [&["console", "--store", &store], words].concat();
+        let output = run(&arguments, input);
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn run(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(POSTFACH)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    // A program that does not read its input may be gone already.
+    let _closed = child.stdin.take().expect("has input").write_all(input.as_bytes());
+    child.wait_with_output().expect("ends")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_exit_status_2() {
+    for (arguments, word) in [
+        (&[][..], "a command is missing"),
+        (&["frob"], "`frob`"),
+        (&["serve"], "--store PATH is missing"),
+        (&["serve", "--store", "x", "--port-base", "-1"], "`-1`"),
+        (&["serve", "--store", "x", "--prot-base", "1"], "`--prot-base`"),
+        (&["format", "--store", "/nonexistent/x"], "--size"),
+        (&["check", "--store", "x", "y"], "`y`"),
+    ] {
+        let output = run(arguments, "");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(word) && said.lines().count() == 1, "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for (arguments, word) in [
+        (&["--help"][..], "postfach serve --store PATH"),
+        (&["help"], "postfach format"),
+        (&["help", "serve"], "--port-base N"),
+        (&["check", "--help"], "Exit status 0"),
+        (&["console", "-h"], "mailbox add anna@example.com"),
+        (&["--version"], concat!("postfach ", env!("CARGO_PKG_VERSION"))),
+    ] {
+        let output = run(arguments, "");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(text(&output.stdout).contains(word) && output.stderr.is_empty(), "{arguments:?}");
+        assert!(text(&output.stdout).lines().all(|line| line.chars().count() < 100), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_missing_store_is_told_with_the_way_to_make_one() {
+    let folder = Folder::new();
+    let store = folder.store();
+    for arguments in [&["serve", "--store", &store][..], &["console", "--store", &store, "status"]] {
+        let output = run(arguments, "");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("postfach format --store {store}")), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert_eq!(run(&["check", "--store", &store], "").status.code(), Some(1));
+    // Something else than a store.
+    fs::write(&store, vec![0x55; 1 << 20]).expect("writes");
+    assert_eq!(run(&["check", "--store", &store], "").status.code(), Some(1));
+    let output = run(&["serve", "--store", &store], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no store"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn format_does_not_write_over_a_store() {
+    let folder = Folder::formatted();
+    let store = folder.store();
+    let (status, ..) = folder.console(&["domain", "add", "example.test"], "");
+    assert_eq!(status, Some(0));
+    let output = run(&["format", "--store", &store, "--size", "256M"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--force"), "{}", text(&output.stderr));
+    assert_eq!(folder.console(&["domain", "list"], "").1, "example.test\n");
+    let output = run(&["format", "--store", &store, "--size", "256M", "--force"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(folder.console(&["domain", "list"], "").1.contains("no domains"));
+    // Too small: told with the least, and nothing is left behind.
+    let small = folder.0.join("small").to_string_lossy().into_owned();
+    let output = run(&["format", "--store", &small, "--size", "100K"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("at least"), "{}", text(&output.stderr));
+    assert!(!fs::exists(&small).expect("can look"));
+}
+
+#[test]
+fn the_console_works_without_a_server() {
+    let folder = Folder::formatted();
+    let (status, out, err) = folder.console(&["mailbox", "add", "anna@example.test"], "secret\n");
+    assert_eq!((status, out.as_str()), (Some(1), ""));
+    assert!(
+        err.contains("mailbox add anna@example.test") && err.contains("domain add example.test"),
+        "{err}"
+    );
+    assert_eq!(folder.console(&["domain", "add", "example.test"], "").0, Some(0));
+    // One line is the password; the rest is ignored.
+    let (status, out, err) =
+        folder.console(&["mailbox", "add", "anna@example.test", "size", "S"], "secret\nrest\n");
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("anna@example.test"), "{out}");
+    // A line without its end is one too; no line is none; an empty one is refused.
+    assert_eq!(folder.console(&["mailbox", "passwd", "anna@example.test"], "other").0, Some(0));
+    let (status, _, err) = folder.console(&["mailbox", "passwd", "anna@example.test"], "");
+    assert_eq!(status, Some(1));
+    assert!(err.starts_with("mailbox passwd anna@example.test: "), "{err}");
+    assert_eq!(folder.console(&["mailbox", "passwd", "anna@example.test"], "\n").0, Some(1));
+    let (status, out, _) = folder.console(&["mailbox", "passwd", "anna@example.test", "generate"], "");
+    assert_eq!(status, Some(0));
+    let password = out.lines().find_map(|line| line.strip_prefix("Password: ")).expect("is shown");
+    assert!(password.len() >= 12, "{password}");
+    let (status, out, _) = folder.console(&["show", "client", "anna@example.test"], "");
+    assert_eq!(status, Some(0));
+    assert!(["993", "995", "465", "587"].iter().all(|port| out.contains(port)), "{out}");
+    let output = run(&["check", "--store", &folder.store()], "");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_script_runs_up_to_the_first_failure_and_can_be_pasted_back() {
+    let folder = Folder::formatted();
+    let script = "# an office\ndomain add example.test\n\nmailbox add anna@example.test size S\nher password\n\
+                  alias add info@example.test anna@example.test\nfrob\ndomain add never.test\n";
+    let (status, _, err) = folder.console(&[], script);
+    assert_eq!(status, Some(1));
+    assert!(err.starts_with("line 7: ") && err.contains("`frob`"), "{err}");
+    let (status, config, _) = folder.console(&["show", "config"], "");
+    assert_eq!(status, Some(0));
+    assert!(!config.contains("never.test") && !config.contains("her password"), "{config}");
+    let other = Folder::formatted();
+    let (status, _, err) = other.console(&[], &config);
+    assert_eq!((status, err.as_str()), (Some(0), ""));
+    assert_eq!(other.console(&["show", "config"], "").1, config);
+}
+
+#[test]
+fn a_large_store_is_formatted_at_once() {
+    let folder = Folder::new();
+    let start = std::time::Instant::now();
+    let output = run(&["format", "--store", &folder.store(), "--size", "200G"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(start.elapsed().as_secs() < 10);
+}
