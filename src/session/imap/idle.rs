@@ -4,7 +4,7 @@
 
 use super::job::{Progress, Reply};
 use super::{Call, Client, Outcome, Task, bye, sync};
-use crate::limits::{IMAP_IDLE_SECONDS, POP3_LINE_BYTES_MAX};
+use crate::limits::{IMAP_IDLE_SECONDS, IMAP_LOGIN_BYTES_MAX};
 use crate::session::{Context, Input, Io, Next};
 use crate::types::Time;
 use crate::wire::imap::line::{ClientLine, client_line, is_done};
@@ -21,7 +21,7 @@ struct Idle {
 
 impl Task for Idle {
     fn step(&mut self, _: Input<'_>, io: &mut Io, cx: &mut Context<'_>, client: &mut Client) -> Progress {
-        match client_line(io.inbox.bytes(), POP3_LINE_BYTES_MAX) {
+        match client_line(io.inbox.bytes(), IMAP_LOGIN_BYTES_MAX) {
             ClientLine::More => {}
             ClientLine::TooLong => {
                 bye(&mut io.out, "", "Line too long");

@@ -1,4 +1,5 @@
-//! LIST and LSUB (RFC 3501 §6.3.8 and §6.3.9), with CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154), and LIST-EXTENDED (RFC 5258).
+//! LIST and LSUB (RFC 3501 §6.3.8 and §6.3.9), with CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154), LIST-EXTENDED (RFC 5258)
+//! and LIST-STATUS (RFC 5819).
 //!
 //! Names come from the folders and from the subscriptions; between them lie the names that have none of both but inferiors that have:
 //! `a` when only `a/b` exists. Those are told as \Noselect, or as \NonExistent to a client that speaks RFC 5258.
@@ -104,6 +105,7 @@ impl Task for List {
             if self.tell(name, *known, &mut io.out)
                 && let (Form::List(command), Some((id, _))) = (&self.form, known.folder)
                 && !command.returns.status.is_empty()
+                && (known.subscribed || !command.select.subscribed)
             {
                 status::tell(client, id, name, &command.returns.status, &mut io.out, cx);
             }
@@ -116,14 +118,14 @@ impl Task for List {
 impl List {
     /// Tells one name if it is wanted; says whether it was.
     fn tell(&self, name: &str, known: Name, out: &mut Vec<u8>) -> bool {
+        if !self.patterns.iter().any(|pattern| pattern.matches(name)) {
+            return false;
+        }
         let told = match &self.form {
             Form::Lsub { levels } => self.lsub(name, known, *levels),
             Form::List(command) => self.list(command, name, known),
         };
         let Some((attributes, childinfo)) = told else { return false };
-        if !self.patterns.iter().any(|pattern| pattern.matches(name)) {
-            return false;
-        }
         let what = if matches!(self.form, Form::Lsub { .. }) { "LSUB" } else { "LIST" };
         reply::list(out, what, &attributes, name, childinfo);
         true

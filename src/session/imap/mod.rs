@@ -1,5 +1,6 @@
 //! IMAP: RFC 3501 with LITERAL+ (7888), SASL-IR (4959), ID (2971), NAMESPACE (2342), IDLE (2177), UIDPLUS (4315), MOVE (6851),
-//! UNSELECT (3691), CHILDREN (3348), SPECIAL-USE (6154), ENABLE (5161), CONDSTORE (7162) and LIST-EXTENDED (5258).
+//! UNSELECT (3691), CHILDREN (3348), SPECIAL-USE (6154), ENABLE (5161), CONDSTORE (7162), LIST-EXTENDED (5258) and
+//! LIST-STATUS (5819).
 //!
 //! - [`table`]: every command: when it is allowed, what it may tell, who does it. Start there.
 //! - [`job`]: commands that take more than one step, and what a command ends in.
@@ -39,7 +40,7 @@ mod login;
 mod open;
 pub mod search;
 mod status;
-pub mod sync;
+mod sync;
 pub mod table;
 
 use job::{Job, Progress, Reply, Selected};
@@ -55,7 +56,7 @@ pub struct Imap {
 
 /// What a connection is between two commands.
 #[derive(Default)]
-pub struct Client {
+struct Client {
     /// How far the next command has been looked at.
     gather: Gather,
     login: Login,
@@ -111,14 +112,14 @@ impl Task for Box<dyn Job> {
 }
 
 /// What a command's handler works with.
-pub struct Call<'a, 'c> {
+struct Call<'a, 'c> {
     client: &'a mut Client,
     out: &'a mut Vec<u8>,
     cx: &'a mut Context<'c>,
 }
 
 /// What a handler leads to.
-pub enum Outcome {
+enum Outcome {
     /// The command is over.
     Done(Reply),
     /// It is over, and so is the connection.
@@ -127,18 +128,10 @@ pub enum Outcome {
     Upgrade(Reply),
     /// It takes more steps, `Start` first.
     Job(Box<dyn Job>),
-    #[allow(private_interfaces)]
     /// The same, for one that changes the connection's state.
     Task(Box<dyn Task>),
-    #[allow(private_interfaces)]
     /// This first; the answer goes to the task.
     First(Next, Box<dyn Task>),
-}
-
-impl Outcome {
-    fn job(job: Box<dyn Job>) -> Outcome {
-        Outcome::Job(job)
-    }
 }
 
 impl From<Reply> for Outcome {
@@ -437,4 +430,16 @@ impl Client {
 /// The open folder is gone. BYE follows.
 fn removed() -> Reply {
     Reply::no("NONEXISTENT", "The open folder has been removed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Thousands of them idle: what a connection keeps must stay small.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let selected = std::mem::size_of::<Selected>();
+        assert!(std::mem::size_of::<Imap>() + std::mem::size_of::<Running>() + selected <= 512);
+    }
 }

@@ -12,7 +12,7 @@ use crate::wire::imap::reply::{self, Code, Condition};
 
 /// How far telling has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub(super) enum Told {
     /// Everything, or no folder is open.
     Whole,
     /// `out` is full: send and call again.
@@ -22,7 +22,7 @@ pub enum Told {
 }
 
 /// Tells what is new since the last time. `expunges`: RFC 3501 §7.4.1 allows them now.
-pub fn tell(client: &mut Client, expunges: bool, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Told {
+pub(super) fn tell(client: &mut Client, expunges: bool, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Told {
     let Some(selected) = client.selected.as_deref_mut() else { return Told::Whole };
     client.condstore |= selected.condstore;
     tell_selected(selected, expunges, out, &mut cx.store())

@@ -48,7 +48,7 @@ macro_rules! table {
         }
 
         /// Does a command that its row allows now.
-        pub fn run(command: Command<'_>, $call: Call<'_, '_>) -> Outcome {
+        pub(super) fn run(command: Command<'_>, $call: Call<'_, '_>) -> Outcome {
             match command {
                 $($pattern => $does,)*
             }
@@ -148,7 +148,7 @@ fn fetch(call: Call<'_, '_>, command: Fetch) -> Outcome {
         Err(reply) => return Outcome::Done(reply),
     };
     match call.client.selected.as_deref_mut() {
-        Some(selected) => Outcome::job(fetch::Fetch::new(command, set, call.cx, selected)),
+        Some(selected) => Outcome::Job(fetch::Fetch::new(command, set, call.cx, selected)),
         None => Outcome::Done(Client::nothing_open()),
     }
 }
@@ -161,14 +161,14 @@ fn search(call: Call<'_, '_>, command: Search) -> Outcome {
         return Outcome::Done(Client::nothing_open());
     };
     match search::Search::new(command, call.cx, selected) {
-        Ok(job) => Outcome::job(job),
+        Ok(job) => Outcome::Job(job),
         Err(reply) => Outcome::Done(reply),
     }
 }
 
 impl Row {
     /// Whether it is allowed in the state that the connection is in.
-    pub fn allowed(&self, client: &Client) -> bool {
+    pub(super) fn allowed(&self, client: &Client) -> bool {
         let state = match (&client.user, &client.selected) {
             (None, _) => BEFORE,
             (Some(_), None) => AFTER,
@@ -193,7 +193,7 @@ enum When {
 }
 
 /// What is announced, in this order. What works only after login is announced before it too: there are clients that never ask again.
-const CAPABILITIES: [(&str, When); 17] = [
+const CAPABILITIES: [(&str, When); 18] = [
     ("IMAP4rev1", When::Always),
     ("LITERAL+", When::Always),
     ("SASL-IR", When::Before),
@@ -211,6 +211,7 @@ const CAPABILITIES: [(&str, When); 17] = [
     ("SPECIAL-USE", When::Always),
     ("CONDSTORE", When::Always),
     ("LIST-EXTENDED", When::Always),
+    ("LIST-STATUS", When::Always),
 ];
 
 /// The capabilities of the connection as it is now (RFC 3501 §6.1.1).
