@@ -71,13 +71,10 @@ fn curl_sends_reads_searches_appends_and_deletes() {
     let found = imap(&server, BEN, "INBOX", &["-X", "FETCH 1:* FLAGS"]);
     assert!(found.contains("* 1 FETCH (FLAGS (") && found.contains("\\Seen"), "{found}");
 
-    let upload = ["-T", "-", "-u", &format!("{BEN}:{PASSWORD}")];
-    curl(
-        &server,
-        &format!("imaps://localhost:{}/Sent", server.port(993)),
-        &upload,
-        &message("curl5", "kept"),
-    );
+    // APPEND needs to know the size, so from a file.
+    let file = write(&server, "kept.eml", &message("curl5", "kept")).display().to_string();
+    let upload = ["-T", &file, "-u", &format!("{BEN}:{PASSWORD}")];
+    curl(&server, &format!("imaps://localhost:{}/Sent", server.port(993)), &upload, "");
     let sent = imap(&server, BEN, "Sent;MAILINDEX=1", &[]);
     assert_eq!(sent, message("curl5", "kept"));
     let listed = imap(&server, BEN, "", &[]);

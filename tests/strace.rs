@@ -172,13 +172,15 @@ fn every_other_acknowledgement_leaves_after_its_flush() {
         let mut command = Command::new("curl");
         command.args(["-sS", "--max-time", "60", "--cacert"]).arg(server.certificate());
         command.args(["-u", &format!("{ANNA}:{PASSWORD}")]).args(words).arg(url);
-        run(&mut command, b"Subject: appended\r\n\r\nhello\r\n")
+        run(&mut command, b"")
     };
     let inbox = format!("imaps://localhost:{}/INBOX", server.port(993));
     for request in ["STORE 1 +FLAGS (\\Flagged)", "COPY 1 Archive", "MOVE 1 Trash", "CREATE Work"] {
         curl(&["-X", request], inbox.clone());
     }
-    curl(&["-T", "-"], inbox.clone());
+    let file = server.folder.0.join("appended.eml");
+    std::fs::write(&file, "Subject: appended\r\n\r\nhello\r\n").expect("writes");
+    curl(&["-T", &file.to_string_lossy()], inbox.clone());
     curl(&["-X", "DELE", "-I"], format!("pop3s://localhost:{}/1", server.port(995)));
     server.console(&["mailbox", "passwd", ANNA], "another password 7\n");
     assert!(end(&mut server, &trace));

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use postfach::check::{self, Findings};
@@ -89,7 +89,7 @@ fn make(path: &Path, size: u64, force: bool) -> Result<u64, String> {
     }
 }
 
-fn check(path: &PathBuf, json: bool) -> u8 {
+fn check(path: &Path, json: bool) -> u8 {
     let name = path.display();
     let file = match File::open(path) {
         Ok(file) => file,

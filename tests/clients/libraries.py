@@ -78,7 +78,7 @@ assert ok(imap.search("UTF-8", "ALL")) == [b"1"]
 ok(imap.rename("Work/2026", "Done"))
 assert ok(imap.select("Done")) == [b"2"]
 got = ok(imap.fetch("1:*", "(UID FLAGS INTERNALDATE ENVELOPE BODYSTRUCTURE)"))
-assert b"09-Sep-2001 01:46:40 +0000" in got[0] and b"$Label1" in got[0], got
+assert b" 9-Sep-2001 01:46:40 +0000" in got[0] and b"$Label1" in got[0], got
 ok(imap.close())
 ok(imap.delete("Done"))
 assert imap.select("Done")[0] == "NO"

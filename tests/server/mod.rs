@@ -184,7 +184,7 @@ fn launch(store: &Path, wrapper: &[String], options: &[String]) -> (Child, Recei
         let mut said = Vec::new();
         loop {
             match log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.contains(" serving ") => return (child, log, base),
+                Ok(line) if line.contains("ready:") => return (child, log, base),
                 Ok(line) => said.push(line),
                 Err(RecvTimeoutError::Timeout) => {
                     let _ = child.kill();

@@ -67,10 +67,16 @@ impl Response {
         }
     }
 
-    /// An item that has no bytes.
+    /// An item that has no bytes: an empty literal, since curl and imaplib look for one; of a partial the empty string, as RFC 3501
+    /// §6.4.5 puts it.
     pub(super) fn empty(&mut self, item: &Item, out: &mut Vec<u8>) {
-        self.line(out).named(out, item);
-        out.extend_from_slice(b"\"\"");
+        match item {
+            Item::Section { partial: Some(_), .. } => {
+                self.line(out).named(out, item);
+                out.extend_from_slice(b"\"\"");
+            }
+            _ => self.literal(item, 0, out),
+        }
     }
 
     /// An item that the message has not.

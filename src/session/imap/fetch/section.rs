@@ -1,7 +1,7 @@
 //! Which bytes of a message an item of FETCH names (RFC 3501 §6.4.5). Pure: no message is touched here.
 //!
 //! A section that the message has not is told as NIL: `BODY[9] NIL`. RFC 3501 leaves it open (`nstring`), and RFC 9051 §7.5.2 reads
-//! it so. A partial at or past the end of a section that is there is the empty string.
+//! it so. A partial at or past the end of a section that is there is the empty string; see `Response::empty`.
 
 use std::ops::Range;
 

@@ -21,7 +21,7 @@ pub(in super::super) struct Desk {
     pub(in super::super) account: AccountId,
     pub(in super::super) selected: Option<Selected>,
     /// Which loads fail.
-    pub(in super::super) damage: Box<dyn Fn(Load) -> bool>,
+    pub(in super::super) damage: Box<dyn Fn(Load) -> Option<LoadError>>,
     /// What has been loaded.
     pub(in super::super) loads: Vec<Load>,
     /// The most that lay in `out`.
@@ -58,7 +58,7 @@ impl Desk {
             needs,
             account,
             selected: None,
-            damage: Box::new(|_| false),
+            damage: Box::new(|_| None),
             loads: Vec::new(),
             out_bytes_max: 0,
             sends: 0,
@@ -113,8 +113,8 @@ impl Desk {
 
     fn load(&mut self, wanted: Load) -> Result<Vec<u8>, LoadError> {
         self.loads.push(wanted);
-        if (self.damage)(wanted) {
-            return Err(LoadError::Damaged);
+        if let Some(error) = (self.damage)(wanted) {
+            return Err(error);
         }
         let mut store = self.shared.lock();
         store.commit().unwrap();
@@ -319,13 +319,15 @@ fn a_damaged_message_is_left_out_and_named_by_number() {
     let damaged = desk.add(MESSAGE, Flags::NONE);
     desk.add(MESSAGE, Flags::NONE);
     desk.open(false);
-    desk.damage = Box::new(move |load| load == Load::Body { body: damaged, offset: 0 });
+    desk.damage =
+        Box::new(move |load| (load == Load::Body { body: damaged, offset: 0 }).then_some(LoadError::Damaged));
     let whole = |n| format!("* {n} FETCH (BODY[] {{32}}\r\n{}", String::from_utf8_lossy(MESSAGE));
     let no = "* NO Damaged messages, of which what cannot be read is left out: 1\r\n\
               a NO [CORRUPTION] Some of the messages are damaged\r\n";
     assert_eq!(desk.fetch(" 1:3 BODY.PEEK[]"), format!("{})\r\n{})\r\n{no}", whole(1), whole(3)));
     assert_eq!(desk.fetch(" 2 (UID BODY.PEEK[])"), format!("* 2 FETCH (UID 2)\r\n{no}"));
-    desk.damage = Box::new(move |load| load == Load::Structure { body: damaged });
+    desk.damage =
+        Box::new(move |load| (load == Load::Structure { body: damaged }).then_some(LoadError::Damaged));
     assert_eq!(desk.fetch(" 2 (ENVELOPE BODY.PEEK[] BODY.PEEK[1])"), format!("{})\r\n{no}", whole(2)));
 }
 
@@ -335,7 +337,9 @@ fn damage_behind_the_announcement_closes() {
     let mut desk = desk(&[]);
     let body = desk.add(&text, Flags::NONE);
     desk.open(false);
-    desk.damage = Box::new(move |load| load == Load::Body { body, offset: PIECE_BYTES as u64 });
+    desk.damage = Box::new(move |load| {
+        (load == Load::Body { body, offset: PIECE_BYTES as u64 }).then_some(LoadError::Damaged)
+    });
     let (said, line) = desk.fetch_bytes(By::Sequence, " 1 BODY.PEEK[]");
     assert_eq!(line, "");
     let head = format!("* 1 FETCH (BODY[] {{{}}}\r\n", text.len());
@@ -368,4 +372,9 @@ fn a_message_expunged_elsewhere_is_still_told() {
     let said = desk.fetch(" 1:2 (UID BODY.PEEK[TEXT])");
     let line = |n| format!("* {n} FETCH (UID {n} BODY[TEXT] {{7}}\r\nHello\r\n)\r\n");
     assert_eq!(said, format!("{}{}{OK}", line(1), line(2)));
+    desk.damage = Box::new(|load| matches!(load, Load::Body { .. }).then_some(LoadError::Missing));
+    assert_eq!(
+        desk.fetch(" 1 (UID BODY.PEEK[])"),
+        "* 1 FETCH (UID 1)\r\na NO [EXPUNGEISSUED] Some of the messages have been expunged\r\n"
+    );
 }

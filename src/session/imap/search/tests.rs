@@ -5,6 +5,7 @@ use super::super::fetch::tests::Desk;
 use super::Search;
 use crate::limits::PIECE_BYTES;
 use crate::session::Load;
+use crate::store::LoadError;
 use crate::types::{Flags, Serial, Uid, UidSet};
 use crate::wire::imap::{By, Cursor, Search as Command, reply};
 
@@ -179,7 +180,8 @@ fn what_is_damaged_or_expunged_does_not_match() {
     let mut desk = desk();
     let damaged = desk.add(ONE, Flags::NONE);
     desk.open(false);
-    desk.damage = Box::new(move |load| load == Load::Structure { body: damaged });
+    desk.damage =
+        Box::new(move |load| (load == Load::Structure { body: damaged }).then_some(LoadError::Damaged));
     let said = search(&mut desk, By::Sequence, "FROM anna");
     assert_eq!(said, "* SEARCH 1\r\na OK SEARCH completed, but some of the messages are damaged\r\n");
     desk.with(|cx, selected| {
