@@ -26,6 +26,8 @@ pub enum Kind {
     Structure = 2,
     /// A fact that the state is made of.
     Record = 3,
+    /// Nothing but its claim that all before it is durable. As the last frame: the store was closed in order.
+    Witness = 6,
 }
 
 /// Numbers that later formats give a meaning; a frame of one of them with a good tag is stepped over.
@@ -34,8 +36,6 @@ pub mod reserved {
     pub const INDEX: u8 = 4;
     /// A copy of the state.
     pub const SNAPSHOT: u8 = 5;
-    /// A witness of the newest frame.
-    pub const WITNESS: u8 = 6;
     /// Parity over a segment.
     pub const PARITY: u8 = 7;
     /// What was made good again.
@@ -45,7 +45,9 @@ pub mod reserved {
 impl Kind {
     /// The kind of this number.
     pub(super) fn of(number: u8) -> Option<Kind> {
-        [Kind::Body, Kind::Structure, Kind::Record].into_iter().find(|kind| *kind as u8 == number)
+        [Kind::Body, Kind::Structure, Kind::Record, Kind::Witness]
+            .into_iter()
+            .find(|kind| *kind as u8 == number)
     }
 }
 

@@ -66,7 +66,7 @@ impl Index {
     pub(super) fn insert(&mut self, kind: Kind, body: BodyId, piece: u16, slot: Slot) {
         let Some(entry) = self.bodies.get_mut(&body) else { return };
         match (kind, piece.checked_sub(1)) {
-            (Kind::Record, _) => {}
+            (Kind::Record | Kind::Witness, _) => {}
             (Kind::Structure, _) => entry.structure = slot,
             (Kind::Body, None) => entry.first = slot,
             (Kind::Body, Some(at)) => {

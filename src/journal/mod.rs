@@ -81,7 +81,8 @@
 //! | 48 | 8 | tag of the frame before, also over segments |
 //! | 56 | 8 | tag: hash of the segment's incarnation and bytes 0 to 55 |
 //!
-//! Kinds: 1 body (a piece of a message), 2 structure (its parse), 3 record (a fact); [`reserved`] has the numbers given to later formats.
+//! Kinds: 1 body (a piece of a message), 2 structure (its parse), 3 record (a fact), 6 witness (no payload: only its claim that all before
+//! it is durable); [`reserved`] has the numbers given to later formats.
 //! A frame of another kind or with other flags, and with a good tag, is stepped over: it is no damage.
 //!
 //! # What a power cut can leave
@@ -107,10 +108,13 @@
 //!
 //!    What the device cannot read (twice) counts as acknowledged: it is no torn tail, and a cut there could drop what is whole behind it.
 //!    A body's or structure's payload is read only where no segment header covers its position; elsewhere a fetch or [`verify`] finds rot.
-//!    What cannot be found out: rot in the newest batch, as long as nothing has been written after it, looks torn. (A witness comes later.)
+//!    What cannot be found out: rot in the newest batch, as long as nothing has been written after it, looks torn. Closing in order writes a
+//!    witness after it; one for an idle log comes later.
 //! 4. *Going on.* A flush, so that what was read (S3) is durable before it is served. Nothing else is written: opening changes nothing.
 //!    The first batch opens a fresh segment that follows the last frame kept, with the next opening's number and a position above all seen.
 //!    So a stale frame behind a cut can never come back: it is behind a followed place, in a segment that no new frame will enter.
+//!    Only where the last frame is a witness, with nothing of its segment behind it and no higher position anywhere, was the store closed
+//!    in order: then there is no stale frame, and the first batch goes on in that segment, on the next block.
 //!
 //! A failed write or flush acknowledges nothing. The batch is written again into a fresh segment that follows the last durable frame;
 //! if that fails too the journal is read-only.

@@ -36,6 +36,8 @@ pub(super) struct Recovered {
     /// The highest numbers seen anywhere.
     pub position: u64,
     pub sequence: u64,
+    /// The store was closed in order, and the next batch may go on in the last segment: at this offset of it.
+    pub closed: Option<u64>,
     pub report: Report,
 }
 
@@ -60,6 +62,8 @@ struct State {
     opening: u32,
     /// Behind the last frame that was kept.
     end: End,
+    /// Where the next batch would begin, if the last frame kept is a witness and nothing at all of this segment lies behind it.
+    closed: Option<u64>,
     report: Report,
 }
 
@@ -105,14 +109,17 @@ impl<'a> Scan<'a> {
                 break;
             }
         }
-        let State { mut members, end, position, sequence, opening, mut report, .. } = self.state;
+        let State { mut members, end, position, sequence, opening, closed, mut report, .. } = self.state;
         members.truncate(used);
         report.segments = used as u32;
         let own = members.iter().filter(|member| !member.rescued).count() as u32;
         report.abandoned_segments = valid - own;
         report.opening = opening.saturating_add(1);
         let chain = members.iter().map(|member| member.header).collect();
-        Ok(Recovered { chain, end, position, sequence, report })
+        // Positions of frames that are gone must not be met in the middle of a segment.
+        let closed =
+            closed.filter(|_| end.position == position && report.cut.is_none() && !report.is_damaged());
+        Ok(Recovered { chain, end, position, sequence, closed, report })
     }
 
     /// Step 1: every segment's header, from whichever of its two copies is good.
@@ -194,6 +201,7 @@ impl<'a> Scan<'a> {
         let mut expected = header.first_position;
         let mut previous = Some(header.follows.tag);
         let mut offset = SEGMENT_START;
+        let mut witness = false;
         while expected <= stop {
             match next(window, offset, expected, previous) {
                 Next::Frame(at, found) => {
@@ -204,6 +212,7 @@ impl<'a> Scan<'a> {
                     expected = found.position + 1;
                     previous = Some(found.tag);
                     self.state.end = end(&header, found.position, found.tag);
+                    witness = Kind::of(found.kind) == Some(Kind::Witness);
                 }
                 Next::Bad(behind) => {
                     let behind = behind.filter(|(_, found)| found.position <= stop);
@@ -212,6 +221,8 @@ impl<'a> Scan<'a> {
                     let reach = 2 * BLOCK_BYTES as u64;
                     if !self.acknowledged(expected, number, offset) && !window.is_unreadable(offset, reach) {
                         let torn = behind.is_some() || number + 1 < self.state.members.len();
+                        let next_block = offset.next_multiple_of(BLOCK_BYTES as u64);
+                        self.state.closed = (witness && !torn).then_some(next_block);
                         return if torn { self.cut(expected, place) } else { Verdict::Torn };
                     }
                     let last = match (behind, member.end) {
@@ -264,7 +275,7 @@ impl<'a> Scan<'a> {
                 serial: Serial(found.number),
                 payload: window.payload(at, found),
             }),
-            Some(Kind::Record) => {}
+            Some(Kind::Record | Kind::Witness) => {}
             // A damaged piece stays in the index: who asks for it is told that it is damaged.
             Some(kind) => {
                 let body = BodyId(found.number);

@@ -55,6 +55,8 @@ pub struct Journal {
     in_flight: bool,
     last: Position,
     durable: Position,
+    /// The last witness that is durable.
+    witnessed: Position,
     failed_once: bool,
     read_only: bool,
     index: Index,
@@ -92,6 +94,10 @@ impl Journal {
                 *slot = Some(header.incarnation);
             }
         }
+        let segment = recovered.chain.iter().rfind(|header| header.is(&recovered.end)).copied();
+        let place = |offset| segment.map(|header| Cursor { index: header.index, offset });
+        let cursor = recovered.closed.and_then(place);
+        let room = cursor.map_or(0, |at| u64::from(superblock.segment_bytes).saturating_sub(at.offset));
         let after = recovered.chain.last().map_or(0, |header| header.index + 1);
         let free = (0..count).map(|step| ((u64::from(after) + u64::from(step)) % u64::from(count)) as u32);
         let free = free.filter(|index| incarnations.get(*index as usize) == Some(&None)).collect();
@@ -103,17 +109,19 @@ impl Journal {
             incarnations,
             free,
             suspect: Vec::new(),
-            segment: recovered.chain.iter().rfind(|header| header.is(&recovered.end)).copied(),
+            segment,
             end: recovered.end,
-            // Deliberate: the segment's rest is given up, so that a stale frame behind a cut tail stays dead.
-            cursor: None,
-            room: 0,
+            // Deliberate: after anything but a closing in order the segment's rest is given up, so that a stale frame behind a cut
+            // tail stays dead.
+            cursor,
+            room,
             claimed: 0,
             pending: Vec::new(),
             pending_bytes: 0,
             in_flight: false,
             last: Position(recovered.position),
             durable: Position(recovered.position),
+            witnessed: Position(recovered.position),
             failed_once: false,
             read_only: false,
             index,
@@ -168,6 +176,15 @@ impl Journal {
         Ok(position)
     }
 
+    /// Takes a witness, if anything has been written since the last one: to be committed when the store is closed in order. From then
+    /// on a rotten newest frame is not mistaken for a torn one, and the next opening goes on in the same segment.
+    pub fn append_witness(&mut self) -> Result<(), AppendError> {
+        if self.last > self.witnessed {
+            self.append(Kind::Witness, AccountId(0), 0, 0, Vec::new())?;
+        }
+        Ok(())
+    }
+
     fn append(
         &mut self,
         kind: Kind,
@@ -185,7 +202,7 @@ impl Journal {
         let bytes = frame::frame_bytes(payload.len());
         if bytes > self.room {
             let reserve = match kind {
-                Kind::Record => SEGMENTS_RESERVED_FOR_RETRY,
+                Kind::Record | Kind::Witness => SEGMENTS_RESERVED_FOR_RETRY,
                 Kind::Body | Kind::Structure => SEGMENTS_RESERVED_FOR_RETRY + SEGMENTS_RESERVED_FOR_RECORDS,
             };
             if self.free.len() + self.suspect.len() < self.claimed + 1 + reserve {
@@ -318,6 +335,8 @@ impl Journal {
         for frame in &batch.frames {
             if frame.kind == Kind::Record {
                 accounts.push(frame.account);
+            } else if frame.kind == Kind::Witness {
+                self.witnessed = frame.position;
             } else {
                 let slot = super::index::Slot::new(frame.offset, frame.payload.len());
                 self.index.insert(frame.kind, BodyId(frame.number), frame.piece, slot);

@@ -9,10 +9,15 @@ use crate::types::BodyId;
 const ANNA: AccountId = AccountId(7);
 const BEN: AccountId = AccountId(8);
 
-/// A fresh store with small segments.
+/// A fresh store with the smallest segments: two blocks of frames in each.
 fn store(segments: u64, seed: u64) -> Memory {
-    let memory = Memory::new((segments + 1) * 16384);
-    let options = Format { segment_bytes: Some(16384), force: false };
+    store_of(segments, 16384, seed)
+}
+
+/// A fresh store with segments of this size.
+fn store_of(segments: u64, segment_bytes: u32, seed: u64) -> Memory {
+    let memory = Memory::new((segments + 1) * u64::from(segment_bytes));
+    let options = Format { segment_bytes: Some(segment_bytes), force: false };
     format(&memory, &options, &mut |buf| Random(seed).fill(buf)).unwrap();
     memory
 }

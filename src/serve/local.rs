@@ -211,6 +211,16 @@ impl Here {
     }
 }
 
+/// However the conversation ends, the store is closed in order.
+impl Drop for Here {
+    fn drop(&mut self) {
+        // What was acknowledged is durable already: without the witness the next opening only takes a fresh segment.
+        if let Err(error) = self.shared.lock().close() {
+            log::warn!("the store could not be closed in order: {error}");
+        }
+    }
+}
+
 /// This end of the conversation.
 struct Client {
     link: Link,

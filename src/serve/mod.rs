@@ -283,6 +283,9 @@ impl Running {
         self.server.progress.stop(&self.server.shared);
         // A panic there has aborted the process.
         let _joined = self.committer.join();
+        if let Err(error) = self.server.shared.lock().close() {
+            log::warn!("the store could not be closed in order: {error}");
+        }
         self.end.close();
         self.server.housekeeping.close();
         for thread in self.others {

@@ -163,6 +163,15 @@ impl Store {
         Ok(())
     }
 
+    /// Commits everything pending, and that it has been: for the end of a process. Nothing is written if nothing has been since the last.
+    ///
+    /// # Errors
+    /// The medium's, or it is full or read-only: what was acknowledged is durable all the same.
+    pub fn close(&mut self) -> std::io::Result<()> {
+        self.journal.append_witness().map_err(std::io::Error::other)?;
+        self.commit()
+    }
+
     /// Records a change: one frame, one serial, applied at once.
     fn record(&mut self, account: AccountId, records: &[Record]) -> Result<Serial, StoreError> {
         let serial = Serial(self.state.serial.0 + 1);

@@ -49,6 +49,13 @@ fn work(journal: &mut Journal, history: &mut History, steps: u32, random: &mut R
     }
 }
 
+/// Closes the store in order, unless the power has gone.
+fn close(journal: &mut Journal) {
+    if journal.append_witness().is_ok() {
+        while journal.pending_bytes() > 0 && commit(journal) == Finish::Again {}
+    }
+}
+
 fn payload(random: &mut Random, bound: u64) -> Vec<u8> {
     let mut payload = vec![0; 1 + random.below(bound) as usize];
     random.fill(&mut payload);
@@ -94,7 +101,8 @@ fn recover(device: &Arc<Memory>, history: &mut History, seed: u64, what: &str) -
 
 /// One workload, cut everywhere. `fault`: this flush fails once. Returns how many states were seen.
 fn storm(seed: u64, fault: Option<u64>) -> u32 {
-    let empty = store(32, seed);
+    // Small segments are often full, large ones have room to go on in.
+    let empty = store_of(32, if seed % 2 == 0 { 65536 } else { 16384 }, seed);
     let whole = empty.copy();
     let run = |memory: Memory| {
         let device = Arc::new(memory);
@@ -105,7 +113,13 @@ fn storm(seed: u64, fault: Option<u64>) -> u32 {
         let mut random = Random(seed);
         let opened = Journal::open(device.clone(), &mut |buf| Random(seed).fill(buf), &mut |_| {});
         if let Ok((mut journal, _)) = opened {
-            work(&mut journal, &mut history, 12, &mut random);
+            work(&mut journal, &mut history, 7, &mut random);
+            close(&mut journal);
+        }
+        // Closed in order, the store goes on in the same segment.
+        let opened = Journal::open(device.clone(), &mut |buf| Random(seed + 1).fill(buf), &mut |_| {});
+        if let Ok((mut journal, _)) = opened {
+            work(&mut journal, &mut history, 5, &mut random);
         }
         (device, history)
     };
@@ -139,10 +153,39 @@ fn again(device: Arc<Memory>, mut history: History, seed: u64, what: &str) -> u3
     let device = Arc::new(device.survive(outcome, seed));
     let mut journal = recover(&device, &mut history, seed + 200, &what);
     work(&mut journal, &mut history, 2, &mut random);
+    if seed % 2 == 0 {
+        close(&mut journal);
+    }
+    drop(journal);
+    let mut journal = recover(&device, &mut history, seed + 250, &what);
+    work(&mut journal, &mut history, 2, &mut random);
     let count = history.frames.len();
     recover(&device, &mut history, seed + 300, &what);
     assert_eq!(history.frames.len(), count, "{what}: all of it was acknowledged");
     3
+}
+
+#[test]
+fn a_store_closed_in_order_goes_on_in_its_segment_and_any_other_in_a_fresh_one() {
+    let device = Arc::new(store_of(16, 65536, 1));
+    let mut random = Random(1);
+    let free = |device: &Arc<Memory>| open(device.clone(), 5).journal.capacity().free_segments;
+    let one = |random: &mut Random, in_order: bool| {
+        let mut journal = open(device.clone(), 6).journal;
+        journal.append_record(BEN, Serial(1), payload(random, 50)).unwrap();
+        commit(&mut journal);
+        if in_order {
+            close(&mut journal);
+            close(&mut journal);
+        }
+    };
+    one(&mut random, true);
+    let first = free(&device);
+    one(&mut random, true);
+    one(&mut random, false);
+    assert_eq!(free(&device), first, "both went on behind a witness");
+    one(&mut random, true);
+    assert_eq!(free(&device), first - 1, "the one before was not closed");
 }
 
 #[test]
