@@ -337,7 +337,7 @@ fn brief(model: &Model) -> Vec<String> {
 
 #[test]
 fn what_was_told_holds_after_every_cut_and_a_second_one() {
-    let seeds: u64 = std::env::var("POSTFACH_CRASH_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
+    let seeds: u64 = std::env::var("POSTFACH_CRASH_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(8);
     let (device, before) = office(1);
     let operations = {
         let mut world = World::open(device.copy(), 2);

@@ -77,18 +77,25 @@ impl Call {
     }
 }
 
-/// The file number of the store.
+/// The file number that frames are written to. Zeros are written ahead through another one.
 fn store_file(calls: &[Call], store: &Path) -> i32 {
     let store = format!("\"{}\"", store.display());
-    let opened = calls.iter().rfind(|call| call.name == "openat" && call.arguments.contains(&store));
-    opened.expect("the store is opened").result as i32
+    let opened = calls.iter().filter(|call| call.name == "openat" && call.arguments.contains(&store));
+    let files: Vec<i32> = opened.map(|call| call.result as i32).collect();
+    let write = calls.iter().find(|call| call.is(&WRITES) && files.contains(&call.file) && !zeros(call));
+    write.expect("the store is written").file
 }
 
-/// Writes of frames to the store. Zero-filling ahead acknowledges nothing.
+const WRITES: [&str; 3] = ["pwrite64", "pwritev", "pwritev2"];
+
+/// Zero-filling ahead acknowledges nothing.
+fn zeros(call: &Call) -> bool {
+    call.arguments.contains(", \"\\0\\0\\0\\0\\0\\0\\0\\0")
+}
+
+/// Writes of frames to the store.
 fn store_writes(calls: &[Call], file: i32) -> Vec<&Call> {
-    let writes =
-        calls.iter().filter(|call| call.file == file && call.is(&["pwrite64", "pwritev", "pwritev2"]));
-    writes.filter(|call| !call.arguments.contains(", \"\\0\\0\\0\\0\\0\\0\\0\\0")).collect()
+    calls.iter().filter(|call| call.file == file && call.is(&WRITES) && !zeros(call)).collect()
 }
 
 /// Whether a flush that succeeded lies between the end of one call and the beginning of another.
@@ -145,13 +152,13 @@ fn a_250_leaves_after_the_flush_of_its_message() {
         let received = received.unwrap_or_else(|| panic!("{marker} was never received"));
         let write = writes.iter().rfind(|call| call.arguments.contains(marker.as_str()));
         let write = write.unwrap_or_else(|| panic!("{marker} was never written"));
-        // The acknowledgement is what this connection is sent after the 354 that follows the message's receipt.
+        // The acknowledgement is the first 250 that this connection is sent after the 354, perhaps together with it.
         let answer = calls.iter().find(|call| {
+            let behind = call.arguments.split("354 ").last().unwrap_or_default();
             call.sends()
                 && call.file == received.file
                 && call.begun > received.ended
-                && call.arguments.contains("\"250 2.")
-                && !call.arguments.contains("354 ")
+                && behind.contains("250 2.")
         });
         let answer = answer.unwrap_or_else(|| panic!("{marker} was never acknowledged"));
         assert!(write.ended < answer.begun, "{marker} was acknowledged before it was written");
