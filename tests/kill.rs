@@ -22,7 +22,7 @@ fn storm(stream: TcpStream, client: usize, round: usize, acknowledged: &Sender<S
     while !lines.next()?.starts_with("250 ") {}
     for number in 0.. {
         let id = format!("storm-{round}-{client}-{number}");
-        let recipient = if (client + number) % 2 == 0 { ANNA } else { BEN };
+        let recipient = if (client + number).is_multiple_of(2) { ANNA } else { BEN };
         let padding = "x".repeat(70) + "\r\n";
         let size = [3, 60, 20, 1500][number % 4];
         let body = format!("Message-ID: <{id}>\r\nX-Ledger: {id};\r\n\r\n{}", padding.repeat(size));

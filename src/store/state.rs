@@ -342,10 +342,10 @@ impl State {
             Record::Unsubscribed { name, .. } => {
                 account.subscriptions.remove(name);
             }
-            Record::KeywordAdded { name, .. } => {
-                if !account.keywords.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-                    account.keywords.push(name.clone());
-                }
+            Record::KeywordAdded { name, .. }
+                if !account.keywords.iter().any(|known| known.eq_ignore_ascii_case(name)) =>
+            {
+                account.keywords.push(name.clone());
             }
             Record::MessageAdded { folder, uid, body, size, charge, date, flags, .. } => {
                 let message = Message {

@@ -102,7 +102,7 @@ fn recover(device: &Arc<Memory>, history: &mut History, seed: u64, what: &str) -
 /// One workload, cut everywhere. `fault`: this flush fails once. Returns how many states were seen.
 fn storm(seed: u64, fault: Option<u64>) -> u32 {
     // Small segments are often full, large ones have room to go on in.
-    let empty = store_of(32, if seed % 2 == 0 { 65536 } else { 16384 }, seed);
+    let empty = store_of(32, if seed.is_multiple_of(2) { 65536 } else { 16384 }, seed);
     let whole = empty.copy();
     let run = |memory: Memory| {
         let device = Arc::new(memory);
@@ -153,7 +153,7 @@ fn again(device: Arc<Memory>, mut history: History, seed: u64, what: &str) -> u3
     let device = Arc::new(device.survive(outcome, seed));
     let mut journal = recover(&device, &mut history, seed + 200, &what);
     work(&mut journal, &mut history, 2, &mut random);
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         close(&mut journal);
     }
     drop(journal);

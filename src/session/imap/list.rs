@@ -171,7 +171,8 @@ mod tests {
     use super::*;
 
     fn names(list: &[&str]) -> Names {
-        let folder = |n: usize| Name { folder: Some((FolderId(n as u32), None)), subscribed: n % 2 == 0 };
+        let folder =
+            |n: usize| Name { folder: Some((FolderId(n as u32), None)), subscribed: n.is_multiple_of(2) };
         let names: BTreeMap<_, _> =
             list.iter().enumerate().map(|(n, name)| (String::from(*name), folder(n))).collect();
         Names(names.into_iter().collect())
