@@ -147,6 +147,8 @@ pub const DEAD_PEER_SECONDS: u32 = 60;
 pub const READ_THREADS: usize = 4;
 /// Steps that a session may make without waiting before others get their turn.
 pub const STEPS_IN_A_ROW: u32 = 64;
+/// How long a server that starts waits for a console or another server to let the store go, seconds.
+pub const PATIENCE_SECONDS: u64 = 3;
 /// From the signal to the end of the process, seconds.
 pub const SHUTDOWN_SECONDS: u32 = 5;
 /// Passwords waiting for the one hash at a time; further ones are told to try again.

@@ -136,7 +136,7 @@ struct Here {
 
 impl Here {
     fn open(path: &Path) -> Result<Here, Error> {
-        let (store, warnings) = open(&Options { store: path.to_owned(), ..Options::default() })?;
+        let (store, warnings) = open(&Options { store: path.to_owned(), ..Options::default() }, 0)?;
         let settings = &store.state().settings;
         let certificate = settings.certificate.as_ref().and_then(|certificate| certificate.chain.first());
         let fingerprint = certificate.map(|own| fingerprint(own)).unwrap_or_default();

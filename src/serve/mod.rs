@@ -21,7 +21,7 @@ use smol::channel::{self, Sender};
 use smol::{Async, Executor, Timer};
 
 use crate::device::{self, Device};
-use crate::limits::{CONNECTIONS_MAX, READ_THREADS, SHUTDOWN_SECONDS};
+use crate::limits::{CONNECTIONS_MAX, PATIENCE_SECONDS, READ_THREADS, SHUTDOWN_SECONDS};
 use crate::session::Session;
 use crate::store::{Shared, Store};
 use crate::types::{Position, Time};
@@ -228,7 +228,8 @@ struct Running {
 impl Running {
     fn start(options: &Options, descriptors: u64, sessions: Sessions) -> Result<Running, Error> {
         let serial = options.serial.as_deref().map(serial::open).transpose()?;
-        let (store, warnings) = open(options)?;
+        // A console that had the store to itself, or a server that is stopping, lets it go in a moment.
+        let (store, warnings) = open(options, PATIENCE_SECONDS)?;
         let shared = Shared::new(store);
         let (tls, host) = identity(&shared)?;
         let bound = listen::bind(&options.bind, options.port_base)?;
@@ -296,9 +297,18 @@ impl Running {
 }
 
 /// Opens and locks the store. What was found goes to the log; the lines of it that the owner should act on are returned too.
-fn open(options: &Options) -> Result<(Store, Vec<String>), Error> {
+/// Waits so many seconds for whoever has it.
+fn open(options: &Options, patience_seconds: u64) -> Result<(Store, Vec<String>), Error> {
     let path = &options.store;
-    let file = device::File::open(path).map_err(|error| match error.kind() {
+    let deadline = Instant::now() + Duration::from_secs(patience_seconds);
+    let mut file = device::File::open(path);
+    while file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+        && Instant::now() < deadline
+    {
+        thread::sleep(Duration::from_millis(50));
+        file = device::File::open(path);
+    }
+    let file = file.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => no_store(path),
         io::ErrorKind::ResourceBusy => {
             Error::new(format!("{} is in use: a server is running already", path.display()))
