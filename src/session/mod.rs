@@ -33,7 +33,8 @@ pub trait Session: Send {
     /// Takes what happened and says what to do next.
     fn step(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next;
 
-    /// Appends this protocol's last words; the connection is closed after them. What was in `out` before has been dropped.
+    /// Appends this protocol's last words; the connection is closed after them. What was in `out` before has been dropped, so the
+    /// peer has what was sent before the last step, and with `Shutdown` everything.
     fn farewell(&mut self, why: Farewell, out: &mut Vec<u8>);
 }
 
@@ -73,6 +74,14 @@ pub enum Input<'a> {
     Timeout,
     /// The peer will send no more.
     Eof,
+}
+
+impl Input<'_> {
+    /// Whether all of `out` has been sent since the last step: so it is with everything but the answers to `Load`, `Store` and
+    /// `Secret`.
+    pub fn is_after_sending(&self) -> bool {
+        !matches!(self, Input::Loaded(_) | Input::Stored(_) | Input::Secret(_))
+    }
 }
 
 /// What to do next.

@@ -52,6 +52,8 @@ use table::Row;
 pub struct Imap {
     client: Client,
     running: Option<Box<Running>>,
+    /// What has been sent ends inside a response.
+    sent_amid: bool,
 }
 
 /// What a connection is between two commands.
@@ -158,6 +160,9 @@ enum After {
 
 impl Session for Imap {
     fn step(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next {
+        if input.is_after_sending() {
+            self.sent_amid = self.amid();
+        }
         let next = match (input, &self.running) {
             (Input::Start, _) => {
                 let names = table::capabilities(cx.peer.tls, false);
@@ -180,7 +185,8 @@ impl Session for Imap {
 
     fn farewell(&mut self, why: Farewell, out: &mut Vec<u8>) {
         // Inside a literal any word would become part of a message.
-        if self.running.as_ref().is_some_and(|running| running.amid()) {
+        let amid = if why == Farewell::Shutdown { self.amid() } else { self.sent_amid };
+        if amid {
             return;
         }
         let (code, text) = match why {
@@ -213,6 +219,10 @@ impl Imap {
     /// A connection that has just been made.
     pub fn new() -> Imap {
         Imap::default()
+    }
+
+    fn amid(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.amid())
     }
 
     /// Takes commands until there are none, or one takes more steps.

@@ -41,6 +41,8 @@ pub struct Pop3 {
     /// Whom somebody's mailbox is open to: the TRANSACTION state.
     maildrop: Option<Box<Maildrop>>,
     doing: Doing,
+    /// What has been sent ends inside a message or a list.
+    sent_amid: bool,
 }
 
 /// What the next input belongs to.
@@ -71,6 +73,9 @@ enum Done {
 
 impl Session for Pop3 {
     fn step(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next {
+        if input.is_after_sending() {
+            self.sent_amid = self.amid();
+        }
         let next = self.advance(input, io, cx);
         if let Next::Close = next {
             // The lock ends here, however long the last bytes take to leave.
@@ -81,11 +86,7 @@ impl Session for Pop3 {
 
     fn farewell(&mut self, why: Farewell, out: &mut Vec<u8>) {
         // In the middle of a message any word would become part of it.
-        let amid = match &self.doing {
-            Doing::Retrieving(retrieving) => retrieving.started,
-            Doing::Listing { .. } => true,
-            _ => false,
-        };
+        let amid = if why == Farewell::Shutdown { self.amid() } else { self.sent_amid };
         if !amid {
             let text = match why {
                 Farewell::Shutdown => Text::Shutdown,
@@ -102,6 +103,14 @@ impl Pop3 {
     /// A connection that has just been made.
     pub fn new() -> Pop3 {
         Pop3::default()
+    }
+
+    fn amid(&self) -> bool {
+        match &self.doing {
+            Doing::Retrieving(retrieving) => retrieving.started,
+            Doing::Listing { .. } => true,
+            _ => false,
+        }
     }
 
     fn advance(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next {
