@@ -43,7 +43,7 @@ pub trait Session: Send {
 pub enum Farewell {
     /// The server stops: `421 4.3.2`, `* BYE`.
     Shutdown,
-    /// What the session was about to acknowledge could not be made durable: `452 4.3.1`, `NO [UNAVAILABLE]`, `-ERR [SYS/TEMP]`.
+    /// What the session was about to acknowledge could not be made durable: `421 4.3.1`, `* BYE [UNAVAILABLE]`, `-ERR [SYS/TEMP]`.
     NotStored,
     /// A defect of ours: `421 4.3.0`, `* BYE`.
     Defect,

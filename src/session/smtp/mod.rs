@@ -138,7 +138,7 @@ impl Session for Smtp {
             out,
             match why {
                 Farewell::Shutdown => "421 4.3.2 shutting down, try again later",
-                Farewell::NotStored => "452 4.3.1 could not be stored, try again later",
+                Farewell::NotStored => "421 4.3.1 could not be stored, try again later",
                 Farewell::Defect => "421 4.3.0 internal error, try again later",
                 Farewell::Busy => "421 4.7.0 too many connections, try again later",
             },
