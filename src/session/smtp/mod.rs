@@ -104,8 +104,8 @@ impl Session for Smtp {
             (Input::Timeout, Doing::Refusing { last }) => {
                 let last = *last;
                 self.doing = Doing::Commands;
-                const WRONG: &str = "535 5.7.8 name or password is wrong";
-                if last { Done::Close(WRONG) } else { Done::Say(WRONG) }
+                say(&mut io.out, "535 5.7.8 name or password is wrong");
+                if last { Done::Close("421 4.7.0 too many wrong passwords") } else { Done::Said }
             }
             (Input::Timeout, _) => Done::Close("421 4.4.2 nothing heard for too long"),
             (Input::Eof, _) => Done::Go(Next::Close),
