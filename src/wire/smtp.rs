@@ -353,7 +353,10 @@ mod tests {
                 Ok(Command::Mail(Mail { sender, .. })) => assert!(sender.to_string().len() <= 512),
                 Ok(Command::Ehlo(name)) => {
                     let name = hello_name(name).unwrap();
-                    assert!(name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic()), "{name:?}");
+                    assert!(
+                        name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic()),
+                        "{name:?}"
+                    );
                 }
                 _ => {}
             }

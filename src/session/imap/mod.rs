@@ -276,10 +276,9 @@ impl Imap {
             }
         };
         let row = table::row(&command);
-        let outcome = if row.allowed(&self.client) {
-            table::run(command, Call { client: &mut self.client, out: &mut *out, cx: &mut *cx })
-        } else {
-            Outcome::Done(self.client.wrong_state())
+        let outcome = match row.refused(&self.client) {
+            None => table::run(command, Call { client: &mut self.client, out: &mut *out, cx: &mut *cx }),
+            Some(reply) => Outcome::Done(reply),
         };
         self.outcome(tag, row, outcome, out, cx)
     }
@@ -288,11 +287,12 @@ impl Imap {
         if self.client.expired(out, cx) {
             return After::Go(Next::Close);
         }
-        let outcome = if table::APPEND.allowed(&self.client) {
-            append::begin(Call { client: &mut self.client, out: &mut *out, cx: &mut *cx }, append)
-        } else {
-            self.client.gather.skip_message(append);
-            Outcome::Done(self.client.wrong_state())
+        let outcome = match table::APPEND.refused(&self.client) {
+            None => append::begin(Call { client: &mut self.client, out: &mut *out, cx: &mut *cx }, append),
+            Some(reply) => {
+                self.client.gather.skip_message(append);
+                Outcome::Done(reply)
+            }
         };
         self.outcome(append.tag, &table::APPEND, outcome, out, cx)
     }
@@ -377,14 +377,6 @@ impl Client {
     /// What is said where the state has been checked already.
     fn nothing_open() -> Reply {
         Reply::bad("No folder is open")
-    }
-
-    fn wrong_state(&self) -> Reply {
-        match (&self.user, &self.selected) {
-            (None, _) => Reply::bad("Log in first"),
-            (Some(_), None) => Reply::bad("Not now: no folder is open, or you have logged in already"),
-            (Some(_), Some(_)) => Reply::bad("You have logged in already"),
-        }
     }
 
     fn read(&self) -> Next {

@@ -167,14 +167,19 @@ fn search(call: Call<'_, '_>, command: Search) -> Outcome {
 }
 
 impl Row {
-    /// Whether it is allowed in the state that the connection is in.
-    pub(super) fn allowed(&self, client: &Client) -> bool {
+    /// Why it is not allowed in the state that the connection is in.
+    pub(super) fn refused(&self, client: &Client) -> Option<Reply> {
         let state = match (&client.user, &client.selected) {
             (None, _) => BEFORE,
             (Some(_), None) => AFTER,
             (Some(_), Some(_)) => OPEN,
         };
-        self.states & state != 0
+        match (self.states & state, state) {
+            (0, BEFORE) => Some(Reply::bad("Log in first")),
+            (0, _) if self.states == BEFORE => Some(Reply::bad("You have logged in already")),
+            (0, _) => Some(Client::nothing_open()),
+            _ => None,
+        }
     }
 }
 
