@@ -68,6 +68,7 @@ struct Client {
     selected: Option<Box<Selected>>,
     /// A CONDSTORE-enabling command has been given (RFC 7162 §3.1).
     condstore: bool,
+    /// Commands in a row that were BAD.
     errors: u32,
 }
 
@@ -364,6 +365,7 @@ impl Imap {
         if reply.condition == Condition::Bad {
             return self.client.refuse(Some(tag), reply.text, out);
         }
+        self.client.errors = 0;
         reply::tagged(out, tag, reply.condition, reply.code.code(), reply.text);
         if told == Told::Gone {
             bye(out, "", "The open folder has been removed");
@@ -392,7 +394,7 @@ impl Client {
         expired
     }
 
-    /// BAD. Too many of them end the connection.
+    /// BAD. Too many of them in a row end the connection; a mail program that asks once an hour for what is not here goes on for weeks.
     fn refuse(&mut self, tag: Option<&str>, text: &'static str, out: &mut Vec<u8>) -> After {
         match tag {
             Some(tag) => reply::tagged(out, tag, Condition::Bad, None, text),
