@@ -23,7 +23,8 @@ use super::{Context, Farewell, Input, Io, Next, Session, Upgrade};
 use crate::limits::{IMAP_IDLE_SECONDS, LOGIN_SECONDS, OUT_BYTES, PEER_ERRORS_MAX};
 use crate::types::UidSet;
 use crate::wire::imap::reply::{self, Condition};
-use crate::wire::imap::{Append, By, Gather, Gathered, SequenceSet, Tagged};
+use crate::wire::imap::{Append, By, Gather, Gathered, Invalid, SequenceSet, Tagged};
+use crate::wire::line::is_http;
 
 mod append;
 mod close;
@@ -271,6 +272,10 @@ impl Imap {
         }
         let Tagged { tag, command } = match Tagged::parse(bytes) {
             Ok(tagged) => tagged,
+            Err(Invalid::Unknown { .. }) if is_http(bytes) => {
+                bye(out, "", "This is not a web server");
+                return After::Go(Next::Close);
+            }
             Err(invalid) => {
                 let (tag, text) = invalid.answer();
                 return self.client.refuse(tag, text, out);
