@@ -229,9 +229,11 @@ impl Inbox {
         self.len() == 0
     }
 
-    /// Marks the first `count` unread bytes as read. More than there are counts as all.
+    /// Marks the first `count` unread bytes as read, and wipes them: they may be a password. More than there are counts as all.
     pub fn consume(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.bytes.len());
+        let end = self.start.saturating_add(count).min(self.bytes.len());
+        self.bytes[self.start..end].fill(0);
+        self.start = end;
         if self.start == self.bytes.len() {
             self.bytes.clear();
             self.start = 0;
@@ -295,4 +297,19 @@ impl Context<'_> {
 /// Whether bytes of a session that has touched everything up to `needs` may leave when the disk is as far as `durable`.
 pub fn gate(needs: Position, durable: Position) -> bool {
     needs <= durable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_been_read_is_wiped() {
+        let mut inbox = Inbox::default();
+        inbox.extend(b"PASS secret\r\nQUIT");
+        inbox.consume(13);
+        assert_eq!((inbox.bytes(), &inbox.bytes[..13]), (&b"QUIT"[..], &[0; 13][..]));
+        inbox.consume(usize::MAX);
+        assert!(inbox.is_empty());
+    }
 }
