@@ -16,7 +16,7 @@
 
 use std::io::Write;
 
-use super::login::{Login, Refused, sasl_plain};
+use super::login::{Login, Refused};
 use super::{Context, Farewell, Input, Io, Next, SecretAnswer, Session, Upgrade};
 use crate::limits::{OUT_BYTES, PEER_ERRORS_MAX, POP3_IDLE_SECONDS, POP3_LINE_BYTES_MAX};
 use crate::wire::line::{self, Ending, Line};
@@ -284,7 +284,7 @@ impl Pop3 {
                 Err(_) => self.error(Text::BadAddress, out),
             },
             Command::Pass(password) => match self.name.take() {
-                Some(name) => Done::Go(self.login.check(&name, password, cx)),
+                Some(name) => Done::Go(self.login.check(&name, password.to_vec(), cx)),
                 None => self.error(Text::UserFirst, out),
             },
             Command::Auth(None) => {
@@ -308,8 +308,8 @@ impl Pop3 {
     }
 
     fn plain(&mut self, message: Option<Vec<u8>>, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Done {
-        match message.as_deref().map(sasl_plain) {
-            Some(Ok((name, password))) => Done::Go(self.login.check(name, password, cx)),
+        match message.map(|message| self.login.check_plain(message, cx)) {
+            Some(Ok(next)) => Done::Go(next),
             _ => self.error(Text::NotBase64, out),
         }
     }
