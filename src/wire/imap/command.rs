@@ -8,12 +8,12 @@ use super::By;
 use super::cursor::{Bad, Cursor, Secret};
 use super::fetch::Fetch;
 use super::flags::Store;
-use super::line::base64_decode;
 use super::list::List;
 use super::search::Search;
 use super::set::SequenceSet;
 use super::status::StatusItem;
 use crate::limits;
+use crate::wire::line::initial_response;
 
 /// A command with its tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -287,8 +287,7 @@ fn authenticate<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Bad> {
     let mut initial = None;
     if cursor.take(b' ') {
         let text = cursor.run(|byte| byte != b' ');
-        let bytes = if text == b"=" { Ok(Vec::new()) } else { base64_decode(text) };
-        let bytes = bytes.ok().filter(|_| !text.is_empty()).ok_or(Bad("Not base64"))?;
+        let bytes = initial_response(text).ok().filter(|_| !text.is_empty()).ok_or(Bad("Not base64"))?;
         initial = Some(Secret(bytes.into()));
     }
     Ok(Command::Authenticate { mechanism, initial })
