@@ -69,7 +69,7 @@ table! { call;
         Reply::ok("Nothing done").into();
     "LOGOUT",       ANY,    TELL, "IMAP4rev1", "RFC 3501 §6.1.3",  Command::Logout =>
         connection::logout(call);
-    "ID",           ANY,    TELL, "ID",        "RFC 2971 §3.1",    Command::Id(_) =>
+    "ID",           ANY,    TELL, "ID",        "RFC 2971 §3.1",    Command::Id =>
         connection::id(call).into();
     "STARTTLS",     BEFORE, TELL, "STARTTLS",  "RFC 3501 §6.2.1",  Command::StartTls =>
         connection::starttls(call);
