@@ -9,10 +9,10 @@
 //! whose passwords would have to be kept readable.
 //!
 //! Sizes: a message has as many octets as are stored; what RETR sends has exactly as many when dots are taken off.
-//! Deliberate: one that does not end in CRLF (possible by BDAT and APPEND only) gets CRLF before the lone dot; it is not counted, since no
+//! Deliberate: one that does not end in CRLF (possible by BDAT and APPEND only) gets CRLF before the lone dot; it is not counted,
+//! since no octet of it is stored.
 //! Deliberate: messages are sent as they are also without UTF8: nobody's mail is withheld because their program is old
 //! (RFC 6856 §2.1 would refuse).
-//! Deliberate: messages are sent as they are also without UTF8: nobody's mail is withheld because their program is old (RFC 6856 §2.1 would refuse).
 
 use std::io::Write;
 
