@@ -127,6 +127,11 @@ impl Pop3 {
             // RFC 1939 §3: the autologout removes nothing and says nothing.
             (Input::Timeout | Input::Eof, _) => Next::Close,
             (Input::Secret(answer), _) => self.checked(&answer, io, cx),
+            (Input::Upgraded, _) => {
+                // What was asked for in plain text could be anybody's wish.
+                self.language = Language::default();
+                self.commands(io, cx)
+            }
             (Input::Loaded(loaded), Doing::Retrieving(retrieving)) => self.loaded(retrieving, loaded, io, cx),
             (Input::Sent, Doing::Retrieving(retrieving)) => self.retrieve(retrieving, io, cx),
             (Input::Sent, Doing::Listing { next, uidl }) => match self.list(next, uidl, io, cx) {
@@ -266,7 +271,6 @@ impl Pop3 {
         match command {
             Command::Stls if cx.peer.tls => self.error(Text::TlsAlready, out),
             Command::Stls => {
-                self.name = None;
                 say(out, self.language, Text::BeginTls, &[]);
                 Done::Go(Next::Upgrade(Upgrade::Tls))
             }
