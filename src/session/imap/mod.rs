@@ -22,8 +22,9 @@ use super::login::{Login, User};
 use super::{Context, Farewell, Input, Io, Next, Session, Upgrade};
 use crate::limits::{IMAP_IDLE_SECONDS, LOGIN_SECONDS, OUT_BYTES, PEER_ERRORS_MAX};
 use crate::types::UidSet;
+use crate::wire::imap::cursor::NO_NAME;
 use crate::wire::imap::reply::{self, Condition};
-use crate::wire::imap::{Append, By, Gather, Gathered, Invalid, SequenceSet, Tagged};
+use crate::wire::imap::{Append, By, Gather, Gathered, Invalid, Refusal, SequenceSet, Tagged};
 use crate::wire::line::is_http;
 
 mod append;
@@ -207,6 +208,11 @@ fn bye(out: &mut Vec<u8>, code: &'static str, text: &str) {
     reply::untagged(out, Condition::Bye, code, text);
 }
 
+fn no_name(tag: &str, out: &mut Vec<u8>) -> After {
+    reply::tagged(out, tag, Condition::No, Some(reply::Code::Word("CANNOT")), NO_NAME.0);
+    After::Command
+}
+
 impl Running {
     fn waits_for_timeout(&self) -> bool {
         matches!(&self.stage, Stage::Task(task) if task.waits_for_timeout())
@@ -249,6 +255,9 @@ impl Imap {
                 return None;
             }
             Gathered::Skip { consumed } => (consumed, After::Command),
+            Gathered::Refused { tag: Some(tag), why: Refusal::Append(NO_NAME), consumed } => {
+                (consumed, no_name(tag, out))
+            }
             Gathered::Refused { tag, why, consumed } => (consumed, self.client.refuse(tag, why.text(), out)),
             Gathered::Command { bytes, consumed } => (consumed, self.execute(bytes, out, cx)),
             Gathered::Append { append, consumed } => (consumed, self.append(&append, out, cx)),
@@ -276,6 +285,7 @@ impl Imap {
                 bye(out, "", "This is not a web server");
                 return After::Go(Next::Close);
             }
+            Err(Invalid::Name { tag }) => return no_name(tag, out),
             Err(invalid) => {
                 let (tag, text) = invalid.answer();
                 return self.client.refuse(tag, text, out);

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::By;
-use super::cursor::{Bad, Cursor, Secret};
+use super::cursor::{Bad, Cursor, NO_NAME, Secret};
 use super::fetch::Fetch;
 use super::flags::Store;
 use super::list::List;
@@ -24,13 +24,18 @@ pub struct Tagged<'a> {
     pub command: Command<'a>,
 }
 
-/// Why bytes are no command. Answered BAD.
+/// Why bytes are no command. Answered BAD, but for `Name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid<'a> {
     /// There is no valid tag: `* BAD`.
     NoTag,
     /// No command has this name.
     Unknown {
+        /// The tag to answer with.
+        tag: &'a str,
+    },
+    /// It is one, but for a name that no folder can have: NO.
+    Name {
         /// The tag to answer with.
         tag: &'a str,
     },
@@ -49,6 +54,7 @@ impl<'a> Invalid<'a> {
         match self {
             Invalid::NoTag => (None, "No valid tag"),
             Invalid::Unknown { tag } => (Some(tag), "Unknown command"),
+            Invalid::Name { tag } => (Some(tag), NO_NAME.0),
             Invalid::Arguments { tag, text } => (Some(tag), text),
         }
     }
@@ -182,6 +188,7 @@ impl<'a> Tagged<'a> {
         };
         match command {
             Ok(command) => Ok(Tagged { tag, command }),
+            Err(NO_NAME) => Err(Invalid::Name { tag }),
             Err(Bad(text)) => Err(Invalid::Arguments { tag, text }),
         }
     }
@@ -438,6 +445,7 @@ mod tests {
         let status = Command::Status { mailbox: "x".to_owned(), items: vec![StatusItem::UidNext] };
         assert_eq!(command("a STATUS x (UIDNEXT)"), status);
         assert_eq!(command("a ENABLE CONDSTORE X-GOOD"), Command::Enable(vec!["CONDSTORE", "X-GOOD"]));
+        assert_eq!(Tagged::parse(b"a CREATE R&D"), Err(Invalid::Name { tag: "a" }));
         for text in [
             "SELECT",
             "SELECT a ()",
@@ -447,7 +455,6 @@ mod tests {
             "STATUS x",
             "ENABLE",
             "ENABLE ",
-            "CREATE R&D",
         ] {
             assert!(Tagged::parse(format!("a {text}").as_bytes()).is_err(), "{text}");
         }
