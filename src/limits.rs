@@ -105,7 +105,7 @@ pub const RECIPIENTS_MAX: usize = 100;
 pub const LOGIN_FAILURES_MAX: u32 = 3;
 /// Delay of the answer to a wrong password, seconds.
 pub const LOGIN_FAILURE_SECONDS: u32 = 2;
-/// Errors of a peer on one connection before it is closed.
+/// Errors of a peer on one connection before it is closed; in IMAP, whose connections live for weeks, errors in a row.
 pub const PEER_ERRORS_MAX: u32 = 20;
 /// What a session may gather for sending before it must let serve send, bytes.
 pub const OUT_BYTES: usize = 32 * 1024;

@@ -47,7 +47,7 @@ pub struct Login {
 
 impl Login {
     /// Has a password checked.
-    pub fn check(&mut self, address: &str, password: &[u8], cx: &mut Context<'_>) -> Next {
+    pub fn check(&mut self, address: &str, password: Vec<u8>, cx: &mut Context<'_>) -> Next {
         let found = cx.store().login(address);
         let phc = found.as_ref().map(|found| found.phc.clone());
         self.user = found.map(|found| User {
@@ -55,7 +55,17 @@ impl Login {
             address: address.to_lowercase(),
             generation: found.generation,
         });
-        Next::Secret(SecretJob::Check { password: password.to_vec(), phc })
+        Next::Secret(SecretJob::Check { password, phc })
+    }
+
+    /// Has a message of SASL PLAIN checked, and wipes it.
+    ///
+    /// # Errors
+    /// `Malformed`: it is none.
+    pub fn check_plain(&mut self, mut message: Vec<u8>, cx: &mut Context<'_>) -> Result<Next, Malformed> {
+        let next = sasl_plain(&message).map(|(name, password)| self.check(name, password.to_vec(), cx));
+        message.fill(0);
+        next
     }
 
     /// Takes the answer. A password that was changed meanwhile no longer counts.
@@ -91,7 +101,7 @@ fn from(cx: &Context<'_>) -> String {
 ///
 /// # Errors
 /// `Malformed`.
-pub fn sasl_plain(message: &[u8]) -> Result<(&str, &[u8]), Malformed> {
+fn sasl_plain(message: &[u8]) -> Result<(&str, &[u8]), Malformed> {
     let mut parts = message.split(|byte| *byte == 0);
     let (authzid, authcid, password) = (parts.next(), parts.next(), parts.next());
     match (authzid, authcid, password, parts.next()) {

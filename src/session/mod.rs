@@ -33,7 +33,8 @@ pub trait Session: Send {
     /// Takes what happened and says what to do next.
     fn step(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next;
 
-    /// Appends this protocol's last words; the connection is closed after them. What was in `out` before has been dropped.
+    /// Appends this protocol's last words; the connection is closed after them. What was in `out` before has been dropped, so the
+    /// peer has what was sent before the last step, and with `Shutdown` everything.
     fn farewell(&mut self, why: Farewell, out: &mut Vec<u8>);
 }
 
@@ -42,7 +43,7 @@ pub trait Session: Send {
 pub enum Farewell {
     /// The server stops: `421 4.3.2`, `* BYE`.
     Shutdown,
-    /// What the session was about to acknowledge could not be made durable: `452 4.3.1`, `NO [UNAVAILABLE]`, `-ERR [SYS/TEMP]`.
+    /// What the session was about to acknowledge could not be made durable: `421 4.3.1`, `* BYE [UNAVAILABLE]`, `-ERR [SYS/TEMP]`.
     NotStored,
     /// A defect of ours: `421 4.3.0`, `* BYE`.
     Defect,
@@ -73,6 +74,14 @@ pub enum Input<'a> {
     Timeout,
     /// The peer will send no more.
     Eof,
+}
+
+impl Input<'_> {
+    /// Whether all of `out` has been sent since the last step: so it is with everything but the answers to `Load`, `Store` and
+    /// `Secret`.
+    pub fn is_after_sending(&self) -> bool {
+        !matches!(self, Input::Loaded(_) | Input::Stored(_) | Input::Secret(_))
+    }
 }
 
 /// What to do next.
@@ -220,9 +229,11 @@ impl Inbox {
         self.len() == 0
     }
 
-    /// Marks the first `count` unread bytes as read. More than there are counts as all.
+    /// Marks the first `count` unread bytes as read, and wipes them: they may be a password. More than there are counts as all.
     pub fn consume(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.bytes.len());
+        let end = self.start.saturating_add(count).min(self.bytes.len());
+        self.bytes[self.start..end].fill(0);
+        self.start = end;
         if self.start == self.bytes.len() {
             self.bytes.clear();
             self.start = 0;
@@ -286,4 +297,19 @@ impl Context<'_> {
 /// Whether bytes of a session that has touched everything up to `needs` may leave when the disk is as far as `durable`.
 pub fn gate(needs: Position, durable: Position) -> bool {
     needs <= durable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_been_read_is_wiped() {
+        let mut inbox = Inbox::default();
+        inbox.extend(b"PASS secret\r\nQUIT");
+        inbox.consume(13);
+        assert_eq!((inbox.bytes(), &inbox.bytes[..13]), (&b"QUIT"[..], &[0; 13][..]));
+        inbox.consume(usize::MAX);
+        assert!(inbox.is_empty());
+    }
 }

@@ -28,11 +28,6 @@ fn charset(label: &[u8], bytes: &[u8]) -> &'static Charset {
     }
 }
 
-/// Whether text of that charset can be decoded: SEARCH answers BADCHARSET otherwise.
-pub fn is_known(label: &[u8]) -> bool {
-    Charset::for_label(label).is_some()
-}
-
 /// Undoes a transfer encoding and a charset while the bytes of a part stream past.
 pub struct Decoder {
     transfer: Transfer,
@@ -213,11 +208,6 @@ impl Needle {
         self.found
     }
 
-    /// Whether the text has been found.
-    pub fn is_found(&self) -> bool {
-        self.found
-    }
-
     /// Starts over at the beginning of another text; what has been found stays found.
     pub fn part(&mut self) {
         self.fitting = 0;
@@ -291,7 +281,6 @@ mod tests {
         assert_eq!(decode(b"us-ascii", "ä".as_bytes()), "ä");
         assert_eq!(decode(b"koi8-r", b"\xf0\xf2"), "ПР");
         assert_eq!(decode(b"no-such", b"\xe4\xff"), "äÿ");
-        assert!(is_known(b"UTF-8") && is_known(b"us-ascii") && !is_known(b"no-such"));
     }
 
     #[test]
@@ -317,7 +306,7 @@ mod tests {
         matcher.part();
         assert!(!matcher.push("b") && matcher.push("ab"));
         matcher.reset();
-        assert!(!matcher.is_found());
+        assert!(!matcher.push("b"));
     }
 
     #[test]

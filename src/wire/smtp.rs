@@ -206,12 +206,12 @@ fn number(text: &[u8]) -> Result<u64, Wrong> {
 }
 
 /// The name that a peer has greeted with, for the Received field. What is no domain is believed no more than what is,
-/// and refused no more (RFC 5321 §4.1.4); but it must not break the field.
+/// and refused no more (RFC 5321 §4.1.4); but it must not break the field, which is ASCII whatever MAIL will say (RFC 6531 §3.7.1).
 ///
 /// # Errors
 /// Nothing is left of it.
 pub fn hello_name(name: &[u8]) -> Result<String, Malformed> {
-    if let Ok(domain) = address::domain(name, true) {
+    if let Ok(domain) = address::domain(name, false) {
         return Ok(domain);
     }
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
@@ -316,6 +316,7 @@ mod tests {
         for (name, expected) in [
             ("Bar.COM", Ok("bar.com")),
             ("[192.0.2.1]", Ok("[192.0.2.1]")),
+            ("ü.de", Ok("__.de")),
             ("a b;(c)\t<d>", Ok("a_b__c___d_")),
             ("", Err(Malformed)),
         ] {
@@ -352,7 +353,10 @@ mod tests {
                 Ok(Command::Mail(Mail { sender, .. })) => assert!(sender.to_string().len() <= 512),
                 Ok(Command::Ehlo(name)) => {
                     let name = hello_name(name).unwrap();
-                    assert!(name.len() <= 255 && !name.contains(char::is_whitespace), "{name:?}");
+                    assert!(
+                        name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic()),
+                        "{name:?}"
+                    );
                 }
                 _ => {}
             }

@@ -16,9 +16,8 @@
 
 use std::fmt::Write as _;
 
-use base64::Engine as _;
-
 use super::charset;
+use super::line::base64_encode;
 use super::mime::{Encoding, Envelope, Extra, Kind, Mailbox, Part, Structure, Text};
 
 /// Longer strings are literals, bytes: clients read lines into buffers.
@@ -317,7 +316,7 @@ fn encoded_words(text: &str) -> Vec<u8> {
             words.push(b' ');
         }
         words.extend_from_slice(b"=?utf-8?B?");
-        words.extend_from_slice(base64::engine::general_purpose::STANDARD.encode(word).as_bytes());
+        words.extend_from_slice(base64_encode(word.as_bytes()).as_bytes());
         words.extend_from_slice(b"?=");
     }
     words

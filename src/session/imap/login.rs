@@ -3,7 +3,7 @@
 use super::job::{Progress, Reply, ReplyCode};
 use super::{Call, Client, Outcome, Task, bye, table};
 use crate::limits::{IMAP_LOGIN_BYTES_MAX, LOGIN_SECONDS};
-use crate::session::login::{Refused, sasl_plain};
+use crate::session::login::Refused;
 use crate::session::{Context, Input, Io, Next};
 use crate::wire::imap::line::{ClientLine, SaslAnswer, client_line, sasl_answer};
 use crate::wire::imap::{Secret, reply};
@@ -17,7 +17,7 @@ pub(super) fn login(call: Call<'_, '_>, user: &[u8], password: &Secret<'_>) -> O
     }
     // An address that is no UTF-8 is nobody's; it is checked as such, so that it takes as long.
     let address = std::str::from_utf8(user).unwrap_or_default();
-    let first = call.client.login.check(address, &password.0, call.cx);
+    let first = call.client.login.check(address, password.0.to_vec(), call.cx);
     Outcome::First(first, Box::new(LogIn { refused: None }))
 }
 
@@ -29,7 +29,7 @@ pub(super) fn authenticate(call: Call<'_, '_>, mechanism: &str, initial: Option<
         return Outcome::Done(Reply::no("", "Only PLAIN is known here"));
     }
     match initial {
-        Some(response) => match check(&response, call.client, call.cx) {
+        Some(response) => match check(response, call.client, call.cx) {
             Ok(first) => Outcome::First(first, Box::new(LogIn { refused: None })),
             Err(reply) => Outcome::Done(reply),
         },
@@ -40,9 +40,9 @@ pub(super) fn authenticate(call: Call<'_, '_>, mechanism: &str, initial: Option<
     }
 }
 
-fn check(response: &Secret<'_>, client: &mut Client, cx: &mut Context<'_>) -> Result<Next, Reply> {
-    let (address, password) = sasl_plain(&response.0).map_err(|_| Reply::bad("Not a response of PLAIN"))?;
-    Ok(client.login.check(address, password, cx))
+fn check(response: Secret<'static>, client: &mut Client, cx: &mut Context<'_>) -> Result<Next, Reply> {
+    let checked = client.login.check_plain(response.0.into_owned(), cx);
+    checked.map_err(|_| Reply::bad("Not a response of PLAIN"))
 }
 
 /// AUTHENTICATE without an initial response: the next line is the response.
@@ -70,7 +70,7 @@ impl Task for Challenge {
             Ok(SaslAnswer::Cancel) => return Progress::Done(Reply::bad("Cancelled")),
             Err(_) => return Progress::Done(Reply::bad("Not base64")),
         };
-        match check(&response, client, cx) {
+        match check(response, client, cx) {
             Ok(first) => {
                 self.log_in = Some(LogIn { refused: None });
                 Progress::Next(first)

@@ -22,8 +22,10 @@ use super::login::{Login, User};
 use super::{Context, Farewell, Input, Io, Next, Session, Upgrade};
 use crate::limits::{IMAP_IDLE_SECONDS, LOGIN_SECONDS, OUT_BYTES, PEER_ERRORS_MAX};
 use crate::types::UidSet;
+use crate::wire::imap::cursor::NO_NAME;
 use crate::wire::imap::reply::{self, Condition};
-use crate::wire::imap::{Append, By, Gather, Gathered, SequenceSet, Tagged};
+use crate::wire::imap::{Append, By, Gather, Gathered, Invalid, Refusal, SequenceSet, Tagged};
+use crate::wire::line::is_http;
 
 mod append;
 mod close;
@@ -52,6 +54,8 @@ use table::Row;
 pub struct Imap {
     client: Client,
     running: Option<Box<Running>>,
+    /// What has been sent ends inside a response.
+    sent_amid: bool,
 }
 
 /// What a connection is between two commands.
@@ -66,6 +70,7 @@ struct Client {
     selected: Option<Box<Selected>>,
     /// A CONDSTORE-enabling command has been given (RFC 7162 §3.1).
     condstore: bool,
+    /// Commands in a row that were BAD.
     errors: u32,
 }
 
@@ -158,6 +163,9 @@ enum After {
 
 impl Session for Imap {
     fn step(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next {
+        if input.is_after_sending() {
+            self.sent_amid = self.amid();
+        }
         let next = match (input, &self.running) {
             (Input::Start, _) => {
                 let names = table::capabilities(cx.peer.tls, false);
@@ -180,7 +188,8 @@ impl Session for Imap {
 
     fn farewell(&mut self, why: Farewell, out: &mut Vec<u8>) {
         // Inside a literal any word would become part of a message.
-        if self.running.as_ref().is_some_and(|running| running.amid()) {
+        let amid = if why == Farewell::Shutdown { self.amid() } else { self.sent_amid };
+        if amid {
             return;
         }
         let (code, text) = match why {
@@ -199,6 +208,11 @@ fn bye(out: &mut Vec<u8>, code: &'static str, text: &str) {
     reply::untagged(out, Condition::Bye, code, text);
 }
 
+fn no_name(tag: &str, out: &mut Vec<u8>) -> After {
+    reply::tagged(out, tag, Condition::No, Some(reply::Code::Word("CANNOT")), NO_NAME.0);
+    After::Command
+}
+
 impl Running {
     fn waits_for_timeout(&self) -> bool {
         matches!(&self.stage, Stage::Task(task) if task.waits_for_timeout())
@@ -213,6 +227,10 @@ impl Imap {
     /// A connection that has just been made.
     pub fn new() -> Imap {
         Imap::default()
+    }
+
+    fn amid(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.amid())
     }
 
     /// Takes commands until there are none, or one takes more steps.
@@ -237,6 +255,9 @@ impl Imap {
                 return None;
             }
             Gathered::Skip { consumed } => (consumed, After::Command),
+            Gathered::Refused { tag: Some(tag), why: Refusal::Append(NO_NAME), consumed } => {
+                (consumed, no_name(tag, out))
+            }
             Gathered::Refused { tag, why, consumed } => (consumed, self.client.refuse(tag, why.text(), out)),
             Gathered::Command { bytes, consumed } => (consumed, self.execute(bytes, out, cx)),
             Gathered::Append { append, consumed } => (consumed, self.append(&append, out, cx)),
@@ -260,16 +281,20 @@ impl Imap {
         }
         let Tagged { tag, command } = match Tagged::parse(bytes) {
             Ok(tagged) => tagged,
+            Err(Invalid::Unknown { .. }) if is_http(bytes) => {
+                bye(out, "", "This is not a web server");
+                return After::Go(Next::Close);
+            }
+            Err(Invalid::Name { tag }) => return no_name(tag, out),
             Err(invalid) => {
                 let (tag, text) = invalid.answer();
                 return self.client.refuse(tag, text, out);
             }
         };
         let row = table::row(&command);
-        let outcome = if row.allowed(&self.client) {
-            table::run(command, Call { client: &mut self.client, out: &mut *out, cx: &mut *cx })
-        } else {
-            Outcome::Done(self.client.wrong_state())
+        let outcome = match row.refused(&self.client) {
+            None => table::run(command, Call { client: &mut self.client, out: &mut *out, cx: &mut *cx }),
+            Some(reply) => Outcome::Done(reply),
         };
         self.outcome(tag, row, outcome, out, cx)
     }
@@ -278,11 +303,12 @@ impl Imap {
         if self.client.expired(out, cx) {
             return After::Go(Next::Close);
         }
-        let outcome = if table::APPEND.allowed(&self.client) {
-            append::begin(Call { client: &mut self.client, out: &mut *out, cx: &mut *cx }, append)
-        } else {
-            self.client.gather.skip_message(append);
-            Outcome::Done(self.client.wrong_state())
+        let outcome = match table::APPEND.refused(&self.client) {
+            None => append::begin(Call { client: &mut self.client, out: &mut *out, cx: &mut *cx }, append),
+            Some(reply) => {
+                self.client.gather.skip_message(append);
+                Outcome::Done(reply)
+            }
         };
         self.outcome(append.tag, &table::APPEND, outcome, out, cx)
     }
@@ -354,6 +380,7 @@ impl Imap {
         if reply.condition == Condition::Bad {
             return self.client.refuse(Some(tag), reply.text, out);
         }
+        self.client.errors = 0;
         reply::tagged(out, tag, reply.condition, reply.code.code(), reply.text);
         if told == Told::Gone {
             bye(out, "", "The open folder has been removed");
@@ -369,14 +396,6 @@ impl Client {
         Reply::bad("No folder is open")
     }
 
-    fn wrong_state(&self) -> Reply {
-        match (&self.user, &self.selected) {
-            (None, _) => Reply::bad("Log in first"),
-            (Some(_), None) => Reply::bad("Not now: no folder is open, or you have logged in already"),
-            (Some(_), Some(_)) => Reply::bad("You have logged in already"),
-        }
-    }
-
     fn read(&self) -> Next {
         Next::Read { seconds: if self.user.is_some() { IMAP_IDLE_SECONDS } else { LOGIN_SECONDS } }
     }
@@ -390,7 +409,7 @@ impl Client {
         expired
     }
 
-    /// BAD. Too many of them end the connection.
+    /// BAD. Too many of them in a row end the connection; a mail program that asks once an hour for what is not here goes on for weeks.
     fn refuse(&mut self, tag: Option<&str>, text: &'static str, out: &mut Vec<u8>) -> After {
         match tag {
             Some(tag) => reply::tagged(out, tag, Condition::Bad, None, text),

@@ -69,7 +69,7 @@ table! { call;
         Reply::ok("Nothing done").into();
     "LOGOUT",       ANY,    TELL, "IMAP4rev1", "RFC 3501 §6.1.3",  Command::Logout =>
         connection::logout(call);
-    "ID",           ANY,    TELL, "ID",        "RFC 2971 §3.1",    Command::Id(_) =>
+    "ID",           ANY,    TELL, "ID",        "RFC 2971 §3.1",    Command::Id =>
         connection::id(call).into();
     "STARTTLS",     BEFORE, TELL, "STARTTLS",  "RFC 3501 §6.2.1",  Command::StartTls =>
         connection::starttls(call);
@@ -167,14 +167,19 @@ fn search(call: Call<'_, '_>, command: Search) -> Outcome {
 }
 
 impl Row {
-    /// Whether it is allowed in the state that the connection is in.
-    pub(super) fn allowed(&self, client: &Client) -> bool {
+    /// Why it is not allowed in the state that the connection is in.
+    pub(super) fn refused(&self, client: &Client) -> Option<Reply> {
         let state = match (&client.user, &client.selected) {
             (None, _) => BEFORE,
             (Some(_), None) => AFTER,
             (Some(_), Some(_)) => OPEN,
         };
-        self.states & state != 0
+        match (self.states & state, state) {
+            (0, BEFORE) => Some(Reply::bad("Log in first")),
+            (0, _) if self.states == BEFORE => Some(Reply::bad("You have logged in already")),
+            (0, _) => Some(Client::nothing_open()),
+            _ => None,
+        }
     }
 }
 

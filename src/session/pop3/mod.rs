@@ -16,7 +16,7 @@
 
 use std::io::Write;
 
-use super::login::{Login, Refused, sasl_plain};
+use super::login::{Login, Refused};
 use super::{Context, Farewell, Input, Io, Next, SecretAnswer, Session, Upgrade};
 use crate::limits::{OUT_BYTES, PEER_ERRORS_MAX, POP3_IDLE_SECONDS, POP3_LINE_BYTES_MAX};
 use crate::wire::line::{self, Ending, Line};
@@ -41,6 +41,8 @@ pub struct Pop3 {
     /// Whom somebody's mailbox is open to: the TRANSACTION state.
     maildrop: Option<Box<Maildrop>>,
     doing: Doing,
+    /// What has been sent ends inside a message or a list.
+    sent_amid: bool,
 }
 
 /// What the next input belongs to.
@@ -71,6 +73,9 @@ enum Done {
 
 impl Session for Pop3 {
     fn step(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next {
+        if input.is_after_sending() {
+            self.sent_amid = self.amid();
+        }
         let next = self.advance(input, io, cx);
         if let Next::Close = next {
             // The lock ends here, however long the last bytes take to leave.
@@ -81,11 +86,7 @@ impl Session for Pop3 {
 
     fn farewell(&mut self, why: Farewell, out: &mut Vec<u8>) {
         // In the middle of a message any word would become part of it.
-        let amid = match &self.doing {
-            Doing::Retrieving(retrieving) => retrieving.started,
-            Doing::Listing { .. } => true,
-            _ => false,
-        };
+        let amid = if why == Farewell::Shutdown { self.amid() } else { self.sent_amid };
         if !amid {
             let text = match why {
                 Farewell::Shutdown => Text::Shutdown,
@@ -104,6 +105,14 @@ impl Pop3 {
         Pop3::default()
     }
 
+    fn amid(&self) -> bool {
+        match &self.doing {
+            Doing::Retrieving(retrieving) => retrieving.started,
+            Doing::Listing { .. } => true,
+            _ => false,
+        }
+    }
+
     fn advance(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next {
         match (input, std::mem::take(&mut self.doing)) {
             (Input::Start, _) => {
@@ -118,6 +127,11 @@ impl Pop3 {
             // RFC 1939 §3: the autologout removes nothing and says nothing.
             (Input::Timeout | Input::Eof, _) => Next::Close,
             (Input::Secret(answer), _) => self.checked(&answer, io, cx),
+            (Input::Upgraded, _) => {
+                // What was asked for in plain text could be anybody's wish.
+                self.language = Language::default();
+                self.commands(io, cx)
+            }
             (Input::Loaded(loaded), Doing::Retrieving(retrieving)) => self.loaded(retrieving, loaded, io, cx),
             (Input::Sent, Doing::Retrieving(retrieving)) => self.retrieve(retrieving, io, cx),
             (Input::Sent, Doing::Listing { next, uidl }) => match self.list(next, uidl, io, cx) {
@@ -257,7 +271,6 @@ impl Pop3 {
         match command {
             Command::Stls if cx.peer.tls => self.error(Text::TlsAlready, out),
             Command::Stls => {
-                self.name = None;
                 say(out, self.language, Text::BeginTls, &[]);
                 Done::Go(Next::Upgrade(Upgrade::Tls))
             }
@@ -275,7 +288,7 @@ impl Pop3 {
                 Err(_) => self.error(Text::BadAddress, out),
             },
             Command::Pass(password) => match self.name.take() {
-                Some(name) => Done::Go(self.login.check(&name, password, cx)),
+                Some(name) => Done::Go(self.login.check(&name, password.to_vec(), cx)),
                 None => self.error(Text::UserFirst, out),
             },
             Command::Auth(None) => {
@@ -299,8 +312,8 @@ impl Pop3 {
     }
 
     fn plain(&mut self, message: Option<Vec<u8>>, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Done {
-        match message.as_deref().map(sasl_plain) {
-            Some(Ok((name, password))) => Done::Go(self.login.check(name, password, cx)),
+        match message.map(|message| self.login.check_plain(message, cx)) {
+            Some(Ok(next)) => Done::Go(next),
             _ => self.error(Text::NotBase64, out),
         }
     }

@@ -1,7 +1,7 @@
 //! AUTH of submission: PLAIN and LOGIN, only under TLS (RFC 4954, RFC 4616, draft-murchison-sasl-login).
 
 use super::{Doing, Done, Smtp};
-use crate::session::login::{Refused, User, sasl_plain};
+use crate::session::login::{Refused, User};
 use crate::session::{Context, SecretAnswer};
 use crate::wire::line::{base64_decode, initial_response};
 
@@ -68,10 +68,7 @@ impl Smtp {
 
     fn response(&mut self, awaited: Awaited, response: Vec<u8>, cx: &mut Context<'_>) -> Done {
         match awaited {
-            Awaited::Plain => match sasl_plain(&response) {
-                Ok((name, password)) => Done::Go(self.login.check(name, password, cx)),
-                Err(_) => Done::Refuse(NOT_BASE64),
-            },
+            Awaited::Plain => self.login.check_plain(response, cx).map_or(Done::Refuse(NOT_BASE64), Done::Go),
             Awaited::Name => match String::from_utf8(response) {
                 Ok(name) => {
                     self.doing = Doing::Auth(Awaited::Password { name });
@@ -79,7 +76,7 @@ impl Smtp {
                 }
                 Err(_) => Done::Refuse(NOT_BASE64),
             },
-            Awaited::Password { name } => Done::Go(self.login.check(&name, &response, cx)),
+            Awaited::Password { name } => Done::Go(self.login.check(&name, response, cx)),
         }
     }
 

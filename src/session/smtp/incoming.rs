@@ -97,11 +97,6 @@ impl Incoming {
         matches!(&self.framing, Framing::Dots(dots) if dots.ended())
     }
 
-    /// Whether chunks are expected.
-    pub fn is_by_chunks(&self) -> bool {
-        matches!(self.framing, Framing::Chunks(_))
-    }
-
     /// Bytes that are to be stored, as far as is known; none of a refused message.
     pub fn stored_bytes(&self) -> u64 {
         self.receiver.as_ref().map_or(0, Receiver::size)

@@ -104,8 +104,8 @@ impl Session for Smtp {
             (Input::Timeout, Doing::Refusing { last }) => {
                 let last = *last;
                 self.doing = Doing::Commands;
-                const WRONG: &str = "535 5.7.8 name or password is wrong";
-                if last { Done::Close(WRONG) } else { Done::Say(WRONG) }
+                say(&mut io.out, "535 5.7.8 name or password is wrong");
+                if last { Done::Close("421 4.7.0 too many wrong passwords") } else { Done::Said }
             }
             (Input::Timeout, _) => Done::Close("421 4.4.2 nothing heard for too long"),
             (Input::Eof, _) => Done::Go(Next::Close),
@@ -138,7 +138,7 @@ impl Session for Smtp {
             out,
             match why {
                 Farewell::Shutdown => "421 4.3.2 shutting down, try again later",
-                Farewell::NotStored => "452 4.3.1 could not be stored, try again later",
+                Farewell::NotStored => "421 4.3.1 could not be stored, try again later",
                 Farewell::Defect => "421 4.3.0 internal error, try again later",
                 Farewell::Busy => "421 4.7.0 too many connections, try again later",
             },

@@ -5,15 +5,15 @@
 use std::borrow::Cow;
 
 use super::By;
-use super::cursor::{Bad, Cursor, Secret};
+use super::cursor::{Bad, Cursor, NO_NAME, Secret};
 use super::fetch::Fetch;
 use super::flags::Store;
-use super::line::base64_decode;
 use super::list::List;
 use super::search::Search;
 use super::set::SequenceSet;
 use super::status::StatusItem;
 use crate::limits;
+use crate::wire::line::initial_response;
 
 /// A command with its tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +24,18 @@ pub struct Tagged<'a> {
     pub command: Command<'a>,
 }
 
-/// Why bytes are no command. Answered BAD.
+/// Why bytes are no command. Answered BAD, but for `Name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid<'a> {
     /// There is no valid tag: `* BAD`.
     NoTag,
     /// No command has this name.
     Unknown {
+        /// The tag to answer with.
+        tag: &'a str,
+    },
+    /// It is one, but for a name that no folder can have: NO.
+    Name {
         /// The tag to answer with.
         tag: &'a str,
     },
@@ -49,13 +54,11 @@ impl<'a> Invalid<'a> {
         match self {
             Invalid::NoTag => (None, "No valid tag"),
             Invalid::Unknown { tag } => (Some(tag), "Unknown command"),
+            Invalid::Name { tag } => (Some(tag), NO_NAME.0),
             Invalid::Arguments { tag, text } => (Some(tag), text),
         }
     }
 }
-
-/// A field of ID and its value.
-pub type IdField<'a> = (Cow<'a, [u8]>, Option<Cow<'a, [u8]>>);
 
 /// Every command. APPEND is not among them: [`super::Gather`] yields it before its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +69,8 @@ pub enum Command<'a> {
     Noop,
     /// RFC 3501 §6.1.3
     Logout,
-    /// RFC 2971; NIL and `()` are no fields.
-    Id(Vec<IdField<'a>>),
+    /// RFC 2971. What the client says of itself is not kept.
+    Id,
     /// RFC 3501 §6.2.1
     StartTls,
     /// RFC 3501 §6.2.2
@@ -185,6 +188,7 @@ impl<'a> Tagged<'a> {
         };
         match command {
             Ok(command) => Ok(Tagged { tag, command }),
+            Err(NO_NAME) => Err(Invalid::Name { tag }),
             Err(Bad(text)) => Err(Invalid::Arguments { tag, text }),
         }
     }
@@ -270,14 +274,14 @@ fn status<'a>(cursor: &mut Cursor<'_>) -> Result<Command<'a>, Bad> {
 fn id<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Bad> {
     cursor.space()?;
     if cursor.word("NIL") {
-        return Ok(Command::Id(Vec::new()));
+        return Ok(Command::Id);
     }
-    let fields = cursor.list(limits::IMAP_ID_FIELDS_MAX, |cursor| {
-        let name = cursor.string()?;
+    cursor.list(limits::IMAP_ID_FIELDS_MAX, |cursor| {
+        cursor.string()?;
         cursor.space()?;
-        Ok((name, cursor.nstring()?))
+        cursor.nstring().map(drop)
     })?;
-    Ok(Command::Id(fields))
+    Ok(Command::Id)
 }
 
 /// `authenticate = "AUTHENTICATE" SP auth-type [SP (base64 / "=")] *(CRLF base64)` (RFC 4959 §7)
@@ -287,8 +291,7 @@ fn authenticate<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Bad> {
     let mut initial = None;
     if cursor.take(b' ') {
         let text = cursor.run(|byte| byte != b' ');
-        let bytes = if text == b"=" { Ok(Vec::new()) } else { base64_decode(text) };
-        let bytes = bytes.ok().filter(|_| !text.is_empty()).ok_or(Bad("Not base64"))?;
+        let bytes = initial_response(text).ok().filter(|_| !text.is_empty()).ok_or(Bad("Not base64"))?;
         initial = Some(Secret(bytes.into()));
     }
     Ok(Command::Authenticate { mechanism, initial })
@@ -411,13 +414,9 @@ mod tests {
 
     #[test]
     fn id_is_a_list_or_nil() {
-        let field = |name: &'static str, value: Option<&'static str>| -> IdField<'static> {
-            (Cow::Borrowed(name.as_bytes()), value.map(|value| Cow::Borrowed(value.as_bytes())))
-        };
-        assert_eq!(command("a ID NIL"), Command::Id(vec![]));
-        assert_eq!(command("a ID ()"), Command::Id(vec![]));
-        let wanted = Command::Id(vec![field("name", Some("sodr")), field("os", None)]);
-        assert_eq!(command("a ID (\"name\" \"sodr\" {2}\r\nos NIL)"), wanted);
+        for text in ["a ID NIL", "a ID ()", "a ID (\"name\" \"sodr\" {2}\r\nos NIL)"] {
+            assert_eq!(command(text), Command::Id);
+        }
         let fields = |count: usize| format!("a ID ({})", vec!["\"a\" NIL"; count].join(" "));
         assert!(Tagged::parse(fields(limits::IMAP_ID_FIELDS_MAX).as_bytes()).is_ok());
         assert!(Tagged::parse(fields(limits::IMAP_ID_FIELDS_MAX + 1).as_bytes()).is_err());
@@ -446,6 +445,7 @@ mod tests {
         let status = Command::Status { mailbox: "x".to_owned(), items: vec![StatusItem::UidNext] };
         assert_eq!(command("a STATUS x (UIDNEXT)"), status);
         assert_eq!(command("a ENABLE CONDSTORE X-GOOD"), Command::Enable(vec!["CONDSTORE", "X-GOOD"]));
+        assert_eq!(Tagged::parse(b"a CREATE R&D"), Err(Invalid::Name { tag: "a" }));
         for text in [
             "SELECT",
             "SELECT a ()",
@@ -455,7 +455,6 @@ mod tests {
             "STATUS x",
             "ENABLE",
             "ENABLE ",
-            "CREATE R&D",
         ] {
             assert!(Tagged::parse(format!("a {text}").as_bytes()).is_err(), "{text}");
         }

@@ -14,6 +14,9 @@ use crate::limits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bad(pub &'static str);
 
+/// The grammar takes these bytes, but no folder can have this name: NO, not BAD (RFC 3501 §7.1.2).
+pub const NO_NAME: Bad = Bad("Not a folder name in modified UTF-7");
+
 /// A password, or what SASL carries one in. Not printed by `{:?}`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<'a>(pub Cow<'a, [u8]>);
@@ -186,7 +189,7 @@ impl<'a> Cursor<'a> {
             Some(b'"' | b'{') => self.string()?,
             _ => self.wide_atom(|byte| is_astring_char(byte) || byte == b'%' || byte == b'*')?,
         };
-        utf7::decode(&bytes).map_err(|_| Bad("Not a pattern of folder names"))
+        utf7::decode(&bytes).map_err(|_| NO_NAME)
     }
 
     fn wide_atom(&mut self, wanted: impl Fn(u8) -> bool) -> Result<Cow<'a, [u8]>, Bad> {
@@ -276,7 +279,7 @@ impl<'a> Cursor<'a> {
         if bytes.eq_ignore_ascii_case(b"INBOX") {
             return Ok("INBOX".to_owned());
         }
-        utf7::decode(&bytes).map_err(|_| Bad("Not a folder name"))
+        utf7::decode(&bytes).map_err(|_| NO_NAME)
     }
 }
 

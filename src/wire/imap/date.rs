@@ -2,54 +2,7 @@
 
 use super::cursor::{Bad, Cursor};
 use crate::types::Time;
-
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const DAY_SECONDS: i64 = 86_400;
-
-/// A day of the calendar without time or zone: days since 1970-01-01.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Day(pub i64);
-
-impl Day {
-    /// The day of `time` in UTC.
-    pub fn of(time: Time) -> Day {
-        Day(time.0.div_euclid(DAY_SECONDS))
-    }
-
-    /// The day of this date, if the calendar has it.
-    pub fn from_date(year: i64, month: u32, day: u32) -> Option<Day> {
-        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-        let days = match month {
-            2 => 28 + u32::from(leap),
-            4 | 6 | 9 | 11 => 30,
-            1..=12 => 31,
-            _ => return None,
-        };
-        if !(1..=days).contains(&day) || !(0..=9999).contains(&year) {
-            return None;
-        }
-        // Years begin in March here, so that the leap day is a year's last.
-        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-        let day_of_year = i64::from((153 * month + 2) / 5 + day - 1);
-        let day_of_age =
-            year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year;
-        Some(Day(day_of_age - 719_468))
-    }
-
-    /// Year, month from 1, day from 1.
-    pub fn date(self) -> (i64, u32, u32) {
-        let days = self.0 + 719_468;
-        let age = days.div_euclid(146_097);
-        let day_of_age = days.rem_euclid(146_097);
-        let year_of_age = (day_of_age - day_of_age / 1460 + day_of_age / 36_524 - day_of_age / 146_096) / 365;
-        let day_of_year = day_of_age - (365 * year_of_age + year_of_age / 4 - year_of_age / 100);
-        let month = (5 * day_of_year + 2) / 153;
-        let day = (day_of_year - (153 * month + 2) / 5 + 1) as u32;
-        let (year, month) = if month < 10 { (0, month + 3) } else { (1, month - 9) };
-        (year_of_age + age * 400 + year, month as u32, day)
-    }
-}
+use crate::wire::date::{DateTime, Day, month};
 
 /// `date = date-text / DQUOTE date-text DQUOTE`
 ///
@@ -85,7 +38,7 @@ pub fn date_time(cursor: &mut Cursor<'_>) -> Result<Time, Bad> {
     }
     let seconds = i64::from(hours) * 3600 + i64::from(minutes) * 60 + i64::from(seconds);
     let east = sign * (i64::from(zone / 100) * 3600 + i64::from(zone % 100) * 60);
-    Ok(Time(day.0 * DAY_SECONDS + seconds - east))
+    Ok(Time(day.start().0 + seconds - east))
 }
 
 const BAD_DATE: Bad = Bad("Not a date");
@@ -93,11 +46,10 @@ const BAD_DATE: Bad = Bad("Not a date");
 fn date_after_day(cursor: &mut Cursor<'_>, day: u32) -> Result<Day, Bad> {
     cursor.expect(b'-', BAD_DATE.0)?;
     let name = cursor.run(|byte| byte.is_ascii_alphabetic());
-    let month =
-        MONTHS.iter().position(|month| name.eq_ignore_ascii_case(month.as_bytes())).ok_or(BAD_DATE)?;
+    let month = month(name).filter(|_| name.len() == 3).ok_or(BAD_DATE)?;
     cursor.expect(b'-', BAD_DATE.0)?;
     let year = digits(cursor, 4..=4)?;
-    Day::from_date(i64::from(year), month as u32 + 1, day).ok_or(BAD_DATE)
+    Day::from_date(year as i32, month, day).ok_or(BAD_DATE)
 }
 
 fn digits(cursor: &mut Cursor<'_>, count: std::ops::RangeInclusive<usize>) -> Result<u32, Bad> {
@@ -110,15 +62,10 @@ fn digits(cursor: &mut Cursor<'_>, count: std::ops::RangeInclusive<usize>) -> Re
 
 /// Appends `time` as a `date-time` in UTC: `"17-Jul-1996 09:44:25 +0000"`. Years outside 0 to 9999 are printed as the nearest.
 pub fn print_date_time(out: &mut Vec<u8>, time: Time) {
-    const YEAR_0: i64 = -719_528 * DAY_SECONDS;
-    const YEAR_10000: i64 = 2_932_897 * DAY_SECONDS;
-    let time = time.0.clamp(YEAR_0, YEAR_10000 - 1);
-    let (year, month, day) = Day::of(Time(time)).date();
-    let month = MONTHS.get(month as usize - 1).copied().unwrap_or("Jan");
-    let seconds = time.rem_euclid(DAY_SECONDS);
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let text = format!("\"{day:2}-{month}-{year:04} {hours:02}:{minutes:02}:{seconds:02} +0000\"");
-    out.extend_from_slice(text.as_bytes());
+    const YEAR_0: Day = Day(-719_528);
+    const YEAR_10000: Day = Day(2_932_897);
+    let time = Time(time.0.clamp(YEAR_0.start().0, YEAR_10000.start().0 - 1));
+    out.extend_from_slice(DateTime::utc(time).to_imap().as_bytes());
 }
 
 #[cfg(test)]
@@ -155,19 +102,9 @@ mod tests {
     }
 
     #[test]
-    fn every_day_of_ten_thousand_years_reads_back() {
-        for number in (-719_528..2_932_897).step_by(13) {
-            let (year, month, day) = Day(number).date();
-            assert_eq!(Day::from_date(year, month, day), Some(Day(number)));
-        }
-        assert_eq!(Day::from_date(2000, 2, 29), Some(Day(11_016)));
-    }
-
-    #[test]
     fn dates_of_search() {
         assert_eq!(day("1-Feb-1994"), Ok(Day(8797)));
         assert_eq!(day("\"01-FEB-1994\""), Ok(Day(8797)));
-        assert_eq!(Day::of(Time(-1)), Day(-1));
         for text in [
             "",
             "1-Feb-94",
@@ -175,6 +112,7 @@ mod tests {
             "29-Feb-1900",
             "0-Jan-2000",
             "1-Foo-2000",
+            "1-February-1994",
             "\"1-Jan-2000",
             "1-Jan-2000\"",
         ] {

@@ -438,7 +438,10 @@ mod tests {
         );
         let bad = b"a APPEND x (\\Recent) {5+}\r\n\r\nc\r\n\r\nb NOOP\r\n";
         assert_eq!(same(bad, true), ["a BAD Not a flag that can be set", "b NOOP"]);
-        assert_eq!(same(b"a APPEND R&D {5}\r\nb NOOP\r\n", true), ["a BAD Not a folder name", "b NOOP"]);
+        assert_eq!(
+            same(b"a APPEND R&D {5}\r\nb NOOP\r\n", true),
+            ["a BAD Not a folder name in modified UTF-7", "b NOOP"]
+        );
         assert_eq!(same(b"a APPEND x\r\n", true), ["a APPEND x"]);
     }
 

@@ -25,8 +25,6 @@ pub struct List {
 pub struct ListSelect {
     /// SUBSCRIBED: subscribed names only, also such as have no folder.
     pub subscribed: bool,
-    /// REMOTE: there are none here, so it changes nothing.
-    pub remote: bool,
     /// RECURSIVEMATCH: also folders that have only a child that matches.
     pub recursive_match: bool,
     /// SPECIAL-USE: folders with a special use only (RFC 6154 §2).
@@ -38,10 +36,6 @@ pub struct ListSelect {
 pub struct ListReturn {
     /// SUBSCRIBED: tell \Subscribed.
     pub subscribed: bool,
-    /// CHILDREN: tell \HasChildren and \HasNoChildren.
-    pub children: bool,
-    /// SPECIAL-USE: tell the uses.
-    pub special_use: bool,
     /// STATUS: these items of each folder (RFC 5819); none if empty.
     pub status: Vec<StatusItem>,
 }
@@ -94,7 +88,8 @@ impl ListSelect {
         cursor.list(usize::MAX, |cursor| {
             match cursor.keyword()?.as_str() {
                 "SUBSCRIBED" => select.subscribed = true,
-                "REMOTE" => select.remote = true,
+                // There are none here, so it changes nothing.
+                "REMOTE" => {}
                 "RECURSIVEMATCH" => select.recursive_match = true,
                 "SPECIAL-USE" => select.special_use = true,
                 _ => return Err(Bad("Unknown selection option")),
@@ -121,8 +116,8 @@ impl ListReturn {
         cursor.list(usize::MAX, |cursor| {
             match cursor.keyword()?.as_str() {
                 "SUBSCRIBED" => returns.subscribed = true,
-                "CHILDREN" => returns.children = true,
-                "SPECIAL-USE" => returns.special_use = true,
+                // Told in any case.
+                "CHILDREN" | "SPECIAL-USE" => {}
                 "STATUS" => {
                     cursor.space()?;
                     returns.status = StatusItem::parse_list(cursor)?;
@@ -159,20 +154,20 @@ mod tests {
 
     #[test]
     fn the_extended_form() {
-        let all = ListSelect { subscribed: true, remote: true, recursive_match: true, special_use: true };
+        let all = ListSelect { subscribed: true, recursive_match: true, special_use: true };
         let list_all = list(
             r#" (SUBSCRIBED REMOTE RecursiveMatch SPECIAL-USE) "" ("INBOX" Drafts %) return (children)"#,
         )
         .unwrap();
         assert_eq!(list_all.select, all);
         assert_eq!(list_all.patterns, ["INBOX", "Drafts", "%"]);
-        assert!(list_all.extended && list_all.returns.children);
+        assert!(list_all.extended);
         let special = list(r#" (SPECIAL-USE) "" "*""#).unwrap();
         assert!(special.extended && special.select.special_use && special.returns == ListReturn::default());
         let returns = list(r#" "" "*" RETURN (SPECIAL-USE CHILDREN SUBSCRIBED STATUS (MESSAGES UNSEEN))"#)
             .unwrap()
             .returns;
-        assert!(returns.special_use && returns.children && returns.subscribed);
+        assert!(returns.subscribed);
         assert_eq!(returns.status, [StatusItem::Messages, StatusItem::Unseen]);
         assert!(list(r#" () "" %  RETURN ()"#).is_err());
         assert!(list(r#" () "" % RETURN ()"#).unwrap().extended);

@@ -37,7 +37,6 @@ mod tests;
 pub use append::Append;
 pub use command::{Command, Invalid, Tagged};
 pub use cursor::{Bad, Cursor, Secret};
-pub use date::Day;
 pub use fetch::{Fetch, Item};
 pub use flags::{FlagList, Store};
 pub use gather::{AppendEnd, Gather, Gathered, Refusal};

@@ -6,9 +6,7 @@ use super::status::StatusItem;
 use super::utf7;
 use crate::types::{Flags, Serial, Uid, UidSet};
 
-pub use super::fetch_line::FetchLine;
-
-/// `resp-cond-state = ("OK" / "NO" / "BAD") SP resp-text`, and BYE and PREAUTH, which are untagged only.
+/// `resp-cond-state = ("OK" / "NO" / "BAD") SP resp-text`, and BYE, which is untagged only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Done.
@@ -19,8 +17,6 @@ pub enum Condition {
     Bad,
     /// The connection ends.
     Bye,
-    /// Logged in from the start.
-    PreAuth,
 }
 
 impl Condition {
@@ -30,7 +26,6 @@ impl Condition {
             Condition::No => "NO",
             Condition::Bad => "BAD",
             Condition::Bye => "BYE",
-            Condition::PreAuth => "PREAUTH",
         }
     }
 }
@@ -87,7 +82,7 @@ pub fn tagged(out: &mut Vec<u8>, tag: &str, condition: Condition, code: Option<C
     condition_line(out, condition, code, text);
 }
 
-/// `"*" SP (resp-cond-state / resp-cond-bye / resp-cond-auth) CRLF`
+/// `"*" SP (resp-cond-state / resp-cond-bye) CRLF`
 pub fn untagged(out: &mut Vec<u8>, condition: Condition, code: Option<Code<'_>>, text: &str) {
     out.push(b'*');
     condition_line(out, condition, code, text);

@@ -4,11 +4,12 @@
 
 use super::By;
 use super::cursor::{Bad, Cursor};
-use super::date::{Day, date};
+use super::date::date;
 use super::section::header_name;
 use super::set::SequenceSet;
 use crate::limits;
 use crate::types::Flags;
+use crate::wire::date::Day;
 
 /// SEARCH and UID SEARCH.
 #[derive(Clone, Debug, PartialEq, Eq)]

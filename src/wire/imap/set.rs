@@ -42,11 +42,6 @@ impl SequenceSet {
         cursor.nz_number().map(Bound::Number).map_err(|_| Bad("Not a set of messages"))
     }
 
-    /// The ranges as they were written.
-    pub fn ranges(&self) -> &[(Bound, Bound)] {
-        &self.0
-    }
-
     /// Whether `*` is in it.
     pub fn has_star(&self) -> bool {
         self.0.iter().any(|(_, last)| *last == Bound::Star)
@@ -124,7 +119,7 @@ mod tests {
         assert_eq!(set("*").unwrap().resolve(0), []);
         assert_eq!(set("*:*").unwrap().resolve(0), []);
         assert_eq!(set("1:*").unwrap().resolve(0), [(1, 1)]);
-        assert_eq!(set("*:4").unwrap().ranges(), [(Bound::Number(4), Bound::Star)]);
+        assert_eq!(set("*:4").unwrap().0, [(Bound::Number(4), Bound::Star)]);
         assert_eq!(set("*,1").unwrap().resolve(2), [(1, 2)]);
         assert_eq!(set("*:4,7").unwrap().number_max(), 7);
         assert!(set("1:*").unwrap().has_star() && !set("1:9").unwrap().has_star());
@@ -132,7 +127,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_joined_and_overlaps_merged() {
-        assert_eq!(set("1,2,3,4:5").unwrap().ranges(), [(Bound::Number(1), Bound::Number(5))]);
+        assert_eq!(set("1,2,3,4:5").unwrap().0, [(Bound::Number(1), Bound::Number(5))]);
         assert_eq!(set("9,1:5,3:7,8").unwrap().resolve(99), [(1, 9)]);
         assert_eq!(set("4294967295,4294967294").unwrap().resolve(1), [(u32::MAX - 1, u32::MAX)]);
     }

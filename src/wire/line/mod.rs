@@ -1,4 +1,4 @@
-//! Lines of SMTP, LMTP and POP3: command lines, and base64 in them; [`dots`] has the data between them.
+//! Lines of SMTP, LMTP and POP3: command lines, and base64 in them and in IMAP's; [`dots`] has the data between them.
 //!
 //! Refuses to buffer: a line is looked for in what is there, a too long one is skipped as it comes. RFC 5321 §2.3.8, RFC 1939 §3.
 //!
@@ -106,7 +106,8 @@ pub fn base64_encode(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
 
-/// Decodes the response of a SASL exchange that stands in a command: `=` alone is the empty one (RFC 4954 §4, RFC 5034 §4).
+/// Decodes the response of a SASL exchange that stands in a command: `=` alone is the empty one (RFC 4954 §4, RFC 5034 §4,
+/// RFC 4959 §3).
 ///
 /// # Errors
 /// `Malformed`.

@@ -12,9 +12,9 @@
 use crate::store::Message;
 use crate::types::{Flags, Serial, UidSet};
 use crate::wire::charset::{self, Needle};
-use crate::wire::date;
+use crate::wire::date::{self, DateTime, Day};
 use crate::wire::header::decode_words;
-use crate::wire::imap::{Day, Key, SequenceSet, When};
+use crate::wire::imap::{Key, SequenceSet, When};
 use crate::wire::mime::{Envelope, Mailbox, Structure};
 
 /// Headers up to this size are in the envelope whole; of larger ones something may have been left out of it.
@@ -135,7 +135,7 @@ impl Node {
             Node::With(flags) => message.flags.contains(*flags),
             Node::Without(flags) => message.flags.without(*flags) == message.flags,
             Node::Recent => facts.recent,
-            Node::Internal(when, day) => when.holds(Day::of(message.date), *day),
+            Node::Internal(when, day) => when.holds(DateTime::utc(message.date).day(), *day),
             Node::Larger(size) => message.size > *size,
             Node::Smaller(size) => message.size < *size,
             Node::Uids(set) => set.contains(message.uid),
@@ -229,7 +229,7 @@ impl Leaf {
                 self.found = if hit { Some(true) } else { missed.then_some(false) };
             }
             What::Sent(when, day) => match envelope.sent {
-                Some(sent) => self.found = Some(when.holds(Day(i64::from(sent.day())), *day)),
+                Some(sent) => self.found = Some(when.holds(sent.day(), *day)),
                 None if whole => self.found = Some(false),
                 None => {}
             },
@@ -249,7 +249,7 @@ impl Leaf {
             }
             What::Sent(when, day) if own && name.eq_ignore_ascii_case(b"date") => {
                 let sent = date::parse_rfc5322(value.as_bytes());
-                self.found = Some(sent.is_some_and(|sent| when.holds(Day(i64::from(sent.day())), *day)));
+                self.found = Some(sent.is_some_and(|sent| when.holds(sent.day(), *day)));
             }
             What::Body(_) if own => {}
             What::Text(_) | What::Body(_) => {
