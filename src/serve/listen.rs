@@ -5,6 +5,7 @@
 
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -207,9 +208,12 @@ impl Drop for ConsoleSocket {
 }
 
 fn listen_unix(path: &Path) -> io::Result<Async<UnixListener>> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    match path.symlink_metadata() {
+        Ok(there) if there.file_type().is_socket() => std::fs::remove_file(path)?,
+        // Whatever it is, it is not ours.
+        Ok(_) => return Err(io::Error::other("there is something of this name that is no socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

@@ -270,7 +270,7 @@ impl Running {
 
     /// Takes no more connections, lets every session say goodbye, and writes what is pending.
     fn stop(self) {
-        let deadline = Instant::now() + Duration::from_secs(u64::from(SHUTDOWN_SECONDS));
+        let deadline = Instant::now() + Duration::from_secs(u64::from(SHUTDOWN_SECONDS - 1));
         smol::block_on(async {
             for listener in self.listeners {
                 listener.cancel().await;

@@ -364,7 +364,7 @@ fn stopping_says_goodbye_and_a_new_start_finds_everything() {
     client.hears("");
     assert!(!socket.exists());
     // A server that was killed leaves its socket.
-    std::fs::write(&socket, b"").unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     place.running = Some(Running::start(&place.options, u64::MAX, |_, _| Box::new(Toy::default())).unwrap());
     assert_eq!(place.server().fingerprint(), fingerprint);
     assert_eq!(place.server().shared.lock().state().accounts.len(), 1);
