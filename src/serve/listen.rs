@@ -24,6 +24,8 @@ use crate::session::{Farewell, Peer};
 
 /// Connections that wait to be taken, per socket. The system may allow fewer.
 const BACKLOG: i32 = 4096;
+/// Between two probes of a silent peer.
+const PROBE_SECONDS: u32 = DEAD_PEER_SECONDS / 10;
 /// Rest after an error of accepting that will not go away at once (no more descriptors).
 const REST: Duration = Duration::from_millis(100);
 
@@ -83,12 +85,12 @@ fn listen(address: SocketAddr) -> io::Result<Async<TcpListener>> {
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
     sockopt::set_socket_keepalive(&socket, true)?;
-    // Silent for half the time, then probed: dead when the whole time is over.
-    let quarter = Duration::from_secs(u64::from(DEAD_PEER_SECONDS / 4));
-    sockopt::set_tcp_keepidle(&socket, 2 * quarter)?;
-    sockopt::set_tcp_keepintvl(&socket, quarter / 2)?;
-    sockopt::set_tcp_keepcnt(&socket, 4)?;
-    sockopt::set_tcp_user_timeout(&socket, DEAD_PEER_SECONDS * 1000)?;
+    // A silent peer is probed. The kernel lets go at the first probe that finds the user timeout over (tcp(7)), so that one is set a
+    // probe's distance before the last moment; data that nobody takes ends with it too.
+    sockopt::set_tcp_keepidle(&socket, Duration::from_secs(u64::from(DEAD_PEER_SECONDS / 2)))?;
+    sockopt::set_tcp_keepintvl(&socket, Duration::from_secs(u64::from(PROBE_SECONDS)))?;
+    sockopt::set_tcp_keepcnt(&socket, (DEAD_PEER_SECONDS / 2 - PROBE_SECONDS) / PROBE_SECONDS)?;
+    sockopt::set_tcp_user_timeout(&socket, (DEAD_PEER_SECONDS - PROBE_SECONDS) * 1000)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Async::new_nonblocking(TcpListener::from(socket))
@@ -226,3 +228,36 @@ fn listen_unix(path: &Path) -> io::Result<Async<UnixListener>> {
 }
 
 const _: () = assert!(DEAD_PEER_SECONDS < WRITE_SECONDS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A POP3 mailbox whose client has vanished is free again within a minute.
+    #[test]
+    fn a_connection_is_probed_and_let_go_within_the_time() {
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let _client = TcpStream::connect(listener.get_ref().local_addr().unwrap()).unwrap();
+        let (taken, _) = smol::block_on(listener.accept()).unwrap();
+        assert!(sockopt::socket_keepalive(&taken).unwrap() && sockopt::tcp_nodelay(&taken).unwrap());
+        let idle = sockopt::tcp_keepidle(&taken).unwrap().as_secs();
+        let distance = sockopt::tcp_keepintvl(&taken).unwrap().as_secs();
+        let probes = u64::from(sockopt::tcp_keepcnt(&taken).unwrap());
+        let timeout = u64::from(sockopt::tcp_user_timeout(&taken).unwrap()) / 1000;
+        assert!(probes > 2 && idle + probes * distance >= timeout, "probed until the timeout is over");
+        assert!(timeout + distance <= u64::from(DEAD_PEER_SECONDS) && timeout > idle);
+    }
+
+    #[test]
+    fn only_a_socket_is_stale() {
+        let path = std::env::temp_dir().join(format!("postfach-listen-{}.sock", std::process::id()));
+        std::fs::write(&path, "a letter").unwrap();
+        assert!(ConsoleSocket::bind(path.clone()).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"a letter");
+        std::fs::remove_file(&path).unwrap();
+        drop(UnixListener::bind(&path).unwrap());
+        let bound = ConsoleSocket::bind(path.clone());
+        drop(bound.ok().unwrap());
+        assert!(!path.exists());
+    }
+}
