@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use event_listener::EventListener;
 use smol::future::{Future, FutureExt, poll_fn};
@@ -35,6 +35,8 @@ pub struct Connection {
     /// The piece that was loaded last. Empty while the connection waits.
     loaded: Vec<u8>,
     deadline: Deadline,
+    /// When the silence that a change of the account has broken would have been too long: only the peer puts that off.
+    silent_until: Option<Instant>,
     stop: EventListener,
     ended: bool,
 }
@@ -75,6 +77,7 @@ impl Connection {
             seen: Position::default(),
             loaded: Vec::new(),
             deadline: Deadline::default(),
+            silent_until: None,
             ended: false,
         }
     }
@@ -239,10 +242,13 @@ impl Connection {
 
     /// Waits for bytes, for a change of the account, for time to pass, or for the server to stop.
     async fn wait(&mut self, account: Option<AccountId>, seconds: u32, bytes: bool) -> Result<Happened, End> {
+        let longest = Duration::from_secs(u64::from(seconds));
+        let until = self.silent_until.take().unwrap_or_else(|| Instant::now() + longest);
         let mut watch = None;
         if let Some(account) = account {
             watch = self.server.progress.watch(&self.server.shared, account, self.seen);
             if watch.is_none() {
+                self.silent_until = Some(until);
                 return Ok(Happened::Woken);
             }
         }
@@ -250,8 +256,8 @@ impl Connection {
             // A session that still reads after the end has been told so.
             return Err(End::Gone);
         }
-        let Connection { stream, deadline, io, loaded, stop, server, ended, .. } = self;
-        deadline.set(seconds);
+        let Connection { stream, deadline, io, loaded, stop, server, ended, silent_until, .. } = self;
+        deadline.set_at(until);
         let mut idle = false;
         poll_fn(|cx| {
             // First of all: a peer that never pauses must not hold up the server's end.
@@ -265,6 +271,7 @@ impl Connection {
             if let Some(watch) = &mut watch
                 && Pin::new(&mut watch.listener).poll(cx).is_ready()
             {
+                *silent_until = Some(until);
                 return Poll::Ready(Ok(Happened::Woken));
             }
             if deadline.poll(cx).is_ready() {
