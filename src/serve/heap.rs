@@ -20,8 +20,8 @@ const PAD_BYTES: libc::c_int = 16 * 1024;
 /// Heaps: threads share them, or each would keep its own free memory.
 #[cfg(target_env = "gnu")]
 const ARENAS: libc::c_int = 1;
-/// Connections closed between two times of giving back.
-const CLOSED: u32 = 200;
+/// Connections closed since the last time after which it is time to give back again.
+const CLOSED: u32 = 16;
 
 static CLOSED_SINCE: AtomicU32 = AtomicU32::new(0);
 
@@ -38,9 +38,9 @@ pub fn prepare() {
     }
 }
 
-/// Notes that a connection has been closed. True when it is time for [`give_back`].
+/// Notes that a connection has been closed. True when it is time for [`give_back`], soon: others close with it.
 pub fn closed() -> bool {
-    CLOSED_SINCE.fetch_add(1, Ordering::Relaxed) + 1 >= CLOSED
+    CLOSED_SINCE.fetch_add(1, Ordering::Relaxed) + 1 == CLOSED
 }
 
 /// Gives free memory back to the system. It takes milliseconds: not for a session's thread.

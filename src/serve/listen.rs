@@ -9,7 +9,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
@@ -28,6 +28,8 @@ const BACKLOG: i32 = 4096;
 const PROBE_SECONDS: u32 = DEAD_PEER_SECONDS / 10;
 /// Rest after an error of accepting that will not go away at once (no more descriptors).
 const REST: Duration = Duration::from_millis(100);
+/// Between two lines about that in the log.
+const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// A socket that listens, and for what.
 pub struct Bound {
@@ -98,10 +100,11 @@ fn listen(address: SocketAddr) -> io::Result<Async<TcpListener>> {
 
 /// Takes connections, for ever.
 pub async fn accept_all(server: Arc<Server>, bound: Bound) {
+    let mut complained = None;
     loop {
         match bound.listener.accept().await {
             Ok((stream, address)) => welcome(&server, bound.port, stream, address.ip()),
-            Err(error) => complain(&error).await,
+            Err(error) => complain(&error, &mut complained).await,
         }
     }
 }
@@ -112,16 +115,16 @@ fn welcome(server: &Arc<Server>, port: Port, stream: Async<TcpStream>, address: 
     };
     let connection = Arc::clone(server);
     let spawned = server.executor.spawn(async move {
-        let _place = place;
-        let stream = if port.tls {
-            match Box::pin(connection.handshake(stream)).await {
-                Some(stream) => stream,
-                None => return,
-            }
-        } else {
-            Stream::Tcp(stream)
+        let peer = Peer { address: Some(address), tls: port.tls };
+        let stream = match port.tls {
+            true => Box::pin(connection.handshake(stream)).await,
+            false => Some(Stream::Tcp(stream)),
         };
-        converse(&connection, port.service, stream, Peer { address: Some(address), tls: port.tls }).await;
+        if let Some(stream) = stream {
+            converse(&connection, port.service, stream, peer).await;
+        }
+        drop(place);
+        connection.connection_closed();
     });
     spawned.detach();
 }
@@ -130,7 +133,6 @@ fn welcome(server: &Arc<Server>, port: Port, stream: Async<TcpStream>, address: 
 pub async fn converse(server: &Arc<Server>, service: Service, stream: Stream, peer: Peer) {
     let session = (server.sessions)(service, server);
     Connection::new(Arc::clone(server), session, stream, peer).run().await;
-    server.connection_closed();
 }
 
 /// Says that there are too many, without waiting for anything. With TLS from the first byte there is nothing that could be said.
@@ -144,12 +146,15 @@ fn turn_away(server: &Server, port: Port, stream: &Async<TcpStream>) {
     let _gone = stream.get_ref().shutdown(Shutdown::Both);
 }
 
-async fn complain(error: &io::Error) {
+async fn complain(error: &io::Error, last: &mut Option<Instant>) {
     // Errors of one connection that was gone before it was taken concern nobody (accept(2)).
     let passing =
         [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted, io::ErrorKind::ConnectionReset];
     if !passing.contains(&error.kind()) {
-        log::warn!("cannot take a connection: {error}");
+        if last.is_none_or(|last| last.elapsed() >= COMPLAINT) {
+            *last = Some(Instant::now());
+            log::warn!("cannot take connections now: {error}");
+        }
         Timer::after(REST).await;
     }
 }
@@ -185,6 +190,7 @@ impl ConsoleSocket {
 
     /// Takes connections, for ever.
     pub async fn accept_all(self, server: Arc<Server>) {
+        let mut complained = None;
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
@@ -197,7 +203,7 @@ impl ConsoleSocket {
                     });
                     spawned.detach();
                 }
-                Err(error) => complain(&error).await,
+                Err(error) => complain(&error, &mut complained).await,
             }
         }
     }

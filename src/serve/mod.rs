@@ -52,6 +52,9 @@ pub use tls::fingerprint;
 /// Chores that wait.
 const CHORES: usize = 16;
 
+/// From the first connections of a crowd that are closed until the memory of all of them is given back.
+const CROWD_LEAVES: Duration = Duration::from_secs(1);
+
 /// What `postfach serve` is told.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -180,9 +183,14 @@ impl Server {
         }
     }
 
-    fn connection_closed(&self) {
+    fn connection_closed(self: &Arc<Self>) {
         if heap::closed() {
-            self.chore(Chore::GiveBack);
+            let server = Arc::clone(self);
+            let later = async move {
+                Timer::after(CROWD_LEAVES).await;
+                server.chore(Chore::GiveBack);
+            };
+            self.executor.spawn(later).detach();
         }
     }
 

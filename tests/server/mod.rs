@@ -3,6 +3,7 @@
 //! Waits are for events, with deadlines. A server that a test has started is ended with it, by its process id.
 #![allow(dead_code)]
 
+pub mod gauge;
 pub mod talk;
 
 use std::io::{BufRead, BufReader, Write};

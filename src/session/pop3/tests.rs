@@ -64,7 +64,10 @@ impl Desk {
         let mut desk = Desk::new();
         desk.step(Input::Start);
         assert!(matches!(desk.send("USER anna@example.test\r\nPASS x\r\n"), Next::Secret(_)));
-        assert!(matches!(desk.step(Input::Secret(SecretAnswer::Checked(true))), Next::Wait { bytes: true, .. }));
+        assert!(matches!(
+            desk.step(Input::Secret(SecretAnswer::Checked(true))),
+            Next::Wait { bytes: true, .. }
+        ));
         assert!(desk.said().ends_with("+OK 1 messages (100000 octets)\r\n"));
         desk
     }
