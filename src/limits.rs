@@ -14,8 +14,8 @@ pub const SEGMENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const PIECE_BYTES: usize = 64 * 1024;
 /// Largest payload of a frame, bytes: a piece, or the record of one large change.
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
-/// Bytes of frames that may wait for the disk before pieces are held back.
-pub const PENDING_BYTES: usize = 1024 * 1024;
+/// Bytes of frames that may wait for the disk before pieces are held back: half of them in flight, half gathering.
+pub const PENDING_BYTES: usize = 256 * 1024;
 /// Segments that only records may take: a full store can still record an expunge.
 pub const SEGMENTS_RESERVED_FOR_RECORDS: usize = 1;
 /// Segments kept for writing a batch again after a failed flush.
@@ -139,6 +139,8 @@ pub const CONNECTIONS_PER_PEER_MAX: usize = 1000;
 pub const HANDSHAKE_SECONDS: u32 = 30;
 /// A peer that takes nothing of what is sent to it, seconds.
 pub const WRITE_SECONDS: u32 = 120;
+/// The same once the server stops, seconds.
+pub const LAST_WRITE_SECONDS: u32 = 1;
 /// From the last byte sent to a peer until its socket is closed, seconds: it says goodbye first, or loses what it has not read yet.
 pub const LINGER_SECONDS: u32 = 2;
 /// A peer that answers neither data nor keepalive probes is gone after this, seconds.
@@ -149,7 +151,7 @@ pub const READ_THREADS: usize = 4;
 pub const STEPS_IN_A_ROW: u32 = 64;
 /// How long a server that starts waits for a console or another server to let the store go, seconds.
 pub const PATIENCE_SECONDS: u64 = 3;
-/// From the signal to the end of the process, seconds.
+/// From the signal to the end of the process, seconds. The last of them is the journal's.
 pub const SHUTDOWN_SECONDS: u32 = 5;
 /// Passwords waiting for the one hash at a time; further ones are told to try again.
 pub const SECRETS_WAITING_MAX: usize = 256;
@@ -168,4 +170,5 @@ const _: () = assert!(SEGMENT_BYTES_MIN as usize >= PAYLOAD_BYTES_MAX + 2 * BLOC
 const _: () = assert!(PAYLOAD_BYTES_MAX >= PIECE_BYTES && PAYLOAD_BYTES_MAX >= STRUCTURE_BYTES_MAX);
 const _: () = assert!(PENDING_BYTES >= 4 * PIECE_BYTES);
 const _: () = assert!(MESSAGE_BYTES_MAX / (PIECE_BYTES as u64) < u16::MAX as u64);
+const _: () = assert!(2 * LAST_WRITE_SECONDS + LINGER_SECONDS < SHUTDOWN_SECONDS);
 const _: () = assert!(IMAP_LINE_BYTES_MAX >= 8192 && READ_BYTES >= SMTP_LINE_BYTES_MAX);

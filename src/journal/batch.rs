@@ -1,6 +1,7 @@
 //! What one commit writes: frames laid out in segments. Made and ended under the store's lock, written without it.
 //!
 //! Invariants: a batch begins on a fresh block; a block that an earlier batch has written is never written again; one flush.
+//! Memory for writing is one slice, however long the batch.
 
 use std::io;
 
@@ -42,6 +43,47 @@ pub(super) struct Fresh {
     pub first_position: Position,
 }
 
+/// The most that is written at a time, bytes: whole blocks.
+const SLICE_BYTES: usize = 64 * 1024;
+
+const _: () = assert!(SLICE_BYTES.is_multiple_of(BLOCK_BYTES));
+
+/// A run on its way to the device.
+struct Slices<'a> {
+    device: &'a dyn Device,
+    /// Where what is gathered begins.
+    offset: u64,
+    buffer: Vec<u8>,
+}
+
+impl Slices<'_> {
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(SLICE_BYTES - self.buffer.len()));
+            self.buffer.extend_from_slice(now);
+            if self.buffer.len() == SLICE_BYTES {
+                self.write()?;
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, filled up to a whole block.
+    fn end(&mut self) -> io::Result<()> {
+        self.buffer.resize(self.buffer.len().next_multiple_of(BLOCK_BYTES), 0);
+        if self.buffer.is_empty() { Ok(()) } else { self.write() }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.device.write_at(self.offset, &self.buffer)?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
 /// One commit.
 pub struct Batch {
     pub(super) superblock: Superblock,
@@ -62,10 +104,11 @@ impl Batch {
     pub fn write(&mut self, device: &dyn Device) -> io::Result<()> {
         let mut end = self.end;
         let mut segment = self.segment;
-        let mut buffer = Vec::with_capacity(self.largest_run());
+        let capacity = self.largest_run().min(SLICE_BYTES);
+        let mut out = Slices { device, offset: 0, buffer: Vec::with_capacity(capacity) };
         let mut frames = self.frames.iter();
         for run in &self.runs {
-            buffer.clear();
+            out.offset = run.offset;
             if let Some(fresh) = &run.fresh {
                 let header = SegmentHeader {
                     sequence: fresh.sequence,
@@ -77,19 +120,18 @@ impl Batch {
                     follows: end,
                 };
                 let block = HeaderBlock { header, before: segment };
-                block.write(&self.superblock, &mut buffer);
-                block.write(&self.superblock, &mut buffer);
+                block.write(&self.superblock, &mut out.buffer);
+                block.write(&self.superblock, &mut out.buffer);
                 segment = Some(header);
                 end.sequence = header.sequence;
                 end.index = header.index;
                 end.incarnation = header.incarnation;
             }
             for frame in frames.by_ref().take(run.frames) {
-                end.tag = self.encode(frame, &end, &mut buffer);
+                end.tag = self.encode(frame, &end, &mut out)?;
                 end.position = frame.position.0;
             }
-            buffer.resize(buffer.len().next_multiple_of(BLOCK_BYTES), 0);
-            device.write_at(run.offset, &buffer)?;
+            out.end()?;
         }
         device.flush()?;
         self.end = end;
@@ -97,8 +139,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Appends a frame; returns its tag.
-    fn encode(&self, frame: &Frame, end: &End, buffer: &mut Vec<u8>) -> u64 {
+    /// Writes a frame; returns its tag.
+    fn encode(&self, frame: &Frame, end: &End, out: &mut Slices<'_>) -> io::Result<u64> {
         let header = Header {
             kind: frame.kind as u8,
             flags: 0,
@@ -114,13 +156,15 @@ impl Batch {
             tag: 0,
         };
         let (bytes, tag) = header.encode(&self.superblock.key, end.incarnation);
-        buffer.extend_from_slice(&bytes);
-        buffer.extend_from_slice(&frame.payload);
-        buffer.resize(buffer.len().next_multiple_of(frame::ALIGNMENT as usize), 0);
-        tag
+        out.push(&bytes)?;
+        out.push(&frame.payload)?;
+        let written = bytes.len() + frame.payload.len();
+        let padding = written.next_multiple_of(frame::ALIGNMENT as usize) - written;
+        out.push(&[0; frame::ALIGNMENT as usize][..padding])?;
+        Ok(tag)
     }
 
-    /// Bytes of the largest single write, so that the buffer is allocated once.
+    /// Bytes of the longest run, so that the buffer is allocated once.
     fn largest_run(&self) -> usize {
         let mut frames = self.frames.iter();
         let bytes = self.runs.iter().map(|run| {

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use event_listener::EventListener;
 use smol::future::{Future, FutureExt, poll_fn};
@@ -15,8 +15,10 @@ use smol::future::{Future, FutureExt, poll_fn};
 use super::Server;
 use super::load::load;
 use super::stream::{Deadline, Stream};
-use crate::limits::{LINGER_SECONDS, OUT_BYTES, PIECE_BYTES, STEPS_IN_A_ROW, WRITE_SECONDS};
-use crate::session::{Context, Farewell, Input, Io, Next, Peer, SecretAnswer, Session, Upgrade};
+use crate::limits::{
+    LAST_WRITE_SECONDS, LINGER_SECONDS, OUT_BYTES, PIECE_BYTES, STEPS_IN_A_ROW, WRITE_SECONDS,
+};
+use crate::session::{Context, Farewell, Input, Io, Next, Peer, SecretAnswer, SecretJob, Session, Upgrade};
 use crate::store::{LoadError, StoreError};
 use crate::types::{AccountId, Position, Time};
 
@@ -33,6 +35,8 @@ pub struct Connection {
     /// The piece that was loaded last. Empty while the connection waits.
     loaded: Vec<u8>,
     deadline: Deadline,
+    /// When the silence that a change of the account has broken would have been too long: only the peer puts that off.
+    silent_until: Option<Instant>,
     stop: EventListener,
     ended: bool,
 }
@@ -73,6 +77,7 @@ impl Connection {
             seen: Position::default(),
             loaded: Vec::new(),
             deadline: Deadline::default(),
+            silent_until: None,
             ended: false,
         }
     }
@@ -105,9 +110,11 @@ impl Connection {
                 }
                 Next::Send => {
                     self.send().await?;
+                    self.go_on()?;
                     Happened::Sent
                 }
                 Next::Load(what) => {
+                    self.go_on()?;
                     let loading = load(&self.server, what, self.needs, &mut self.loaded);
                     Happened::Loaded(loading.boxed().await)
                 }
@@ -115,7 +122,7 @@ impl Connection {
                     let storing = self.server.progress.store(&self.server.shared, body, piece, bytes);
                     Happened::Stored(storing.boxed().await)
                 }
-                Next::Secret(job) => Happened::Secret(self.server.secrets.answer(job).boxed().await),
+                Next::Secret(job) => self.hash(job).boxed().await?,
                 Next::Upgrade(Upgrade::Tls) => {
                     self.send().await?;
                     self.upgrade().boxed().await?;
@@ -165,6 +172,24 @@ impl Connection {
         })
     }
 
+    /// Ends the conversation if the server stops. Waiting looks for that by itself; a session that need not wait does it here.
+    fn go_on(&self) -> Result<(), End> {
+        if self.server.stop.is_set() { Err(End::Farewell(Farewell::Shutdown)) } else { Ok(()) }
+    }
+
+    /// Waits for a password hash, or for the server to stop.
+    async fn hash(&mut self, job: SecretJob) -> Result<Happened, End> {
+        let Connection { server, stop, .. } = self;
+        let answered = async { Ok(Happened::Secret(server.secrets.answer(job).await)) };
+        let stopped = async {
+            if !server.stop.is_set() {
+                stop.await;
+            }
+            Err(End::Farewell(Farewell::Shutdown))
+        };
+        answered.or(stopped).await
+    }
+
     /// Sends `out`, once everything that it may tell of is durable.
     async fn send(&mut self) -> Result<(), End> {
         if self.io.out.is_empty() {
@@ -178,15 +203,23 @@ impl Connection {
     }
 
     async fn write(&mut self) -> Result<(), End> {
-        let Connection { stream, deadline, io, .. } = self;
+        let Connection { stream, deadline, io, server, stop, .. } = self;
         let mut written = 0;
+        let mut hurried = false;
         deadline.set(WRITE_SECONDS);
         let sent = poll_fn(|cx| {
+            // Whoever takes nothing must not hold up the server's end.
+            if !hurried && (server.stop.is_set() || Pin::new(&mut *stop).poll(cx).is_ready()) {
+                hurried = true;
+                deadline.set(LAST_WRITE_SECONDS);
+            }
             while written < io.out.len() {
                 match stream.poll_write(cx, &io.out[written..]) {
                     Poll::Ready(Ok(count)) if count > 0 => {
                         written += count;
-                        deadline.set(WRITE_SECONDS);
+                        if !hurried {
+                            deadline.set(WRITE_SECONDS);
+                        }
                     }
                     Poll::Ready(_) => return Poll::Ready(false),
                     Poll::Pending => return deadline.poll(cx).map(|()| false),
@@ -209,10 +242,13 @@ impl Connection {
 
     /// Waits for bytes, for a change of the account, for time to pass, or for the server to stop.
     async fn wait(&mut self, account: Option<AccountId>, seconds: u32, bytes: bool) -> Result<Happened, End> {
+        let longest = Duration::from_secs(u64::from(seconds));
+        let until = self.silent_until.take().unwrap_or_else(|| Instant::now() + longest);
         let mut watch = None;
         if let Some(account) = account {
             watch = self.server.progress.watch(&self.server.shared, account, self.seen);
             if watch.is_none() {
+                self.silent_until = Some(until);
                 return Ok(Happened::Woken);
             }
         }
@@ -220,20 +256,22 @@ impl Connection {
             // A session that still reads after the end has been told so.
             return Err(End::Gone);
         }
-        let Connection { stream, deadline, io, loaded, stop, server, ended, .. } = self;
-        deadline.set(seconds);
+        let Connection { stream, deadline, io, loaded, stop, server, ended, silent_until, .. } = self;
+        deadline.set_at(until);
         let mut idle = false;
         poll_fn(|cx| {
+            // First of all: a peer that never pauses must not hold up the server's end.
+            if server.stop.is_set() || Pin::new(&mut *stop).poll(cx).is_ready() {
+                return Poll::Ready(Err(End::Farewell(Farewell::Shutdown)));
+            }
             if bytes && let Poll::Ready(more) = stream.poll_fill(cx, &mut io.inbox) {
                 *ended = !more;
                 return Poll::Ready(Ok(if more { Happened::Bytes } else { Happened::Eof }));
             }
-            if server.stop.is_set() || Pin::new(&mut *stop).poll(cx).is_ready() {
-                return Poll::Ready(Err(End::Farewell(Farewell::Shutdown)));
-            }
             if let Some(watch) = &mut watch
                 && Pin::new(&mut watch.listener).poll(cx).is_ready()
             {
+                *silent_until = Some(until);
                 return Poll::Ready(Ok(Happened::Woken));
             }
             if deadline.poll(cx).is_ready() {

@@ -8,17 +8,20 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Blocks from this size on are mappings of their own, bytes: above a commit's buffer, below a password hash.
+/// Blocks from this size on are mappings of their own, bytes: pieces of messages and password hashes, which come and go.
 #[cfg(target_env = "gnu")]
-const MAPPED_BYTES: libc::c_int = 4 * 1024 * 1024;
+const MAPPED_BYTES: libc::c_int = crate::limits::PIECE_BYTES as libc::c_int;
 /// Free bytes at the heap's top that are kept.
 #[cfg(target_env = "gnu")]
-const TOP_BYTES: libc::c_int = 1024 * 1024;
+const TOP_BYTES: libc::c_int = 64 * 1024;
+/// Bytes that the heap grows by beyond what is asked for.
+#[cfg(target_env = "gnu")]
+const PAD_BYTES: libc::c_int = 16 * 1024;
 /// Heaps: threads share them, or each would keep its own free memory.
 #[cfg(target_env = "gnu")]
-const ARENAS: libc::c_int = 2;
-/// Connections closed between two times of giving back.
-const CLOSED: u32 = 200;
+const ARENAS: libc::c_int = 1;
+/// Connections closed since the last time after which it is time to give back again.
+const CLOSED: u32 = 16;
 
 static CLOSED_SINCE: AtomicU32 = AtomicU32::new(0);
 
@@ -30,13 +33,14 @@ pub fn prepare() {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES);
         libc::mallopt(libc::M_TRIM_THRESHOLD, TOP_BYTES);
+        libc::mallopt(libc::M_TOP_PAD, PAD_BYTES);
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
     }
 }
 
-/// Notes that a connection has been closed. True when it is time for [`give_back`].
+/// Notes that a connection has been closed. True when it is time for [`give_back`], soon: others close with it.
 pub fn closed() -> bool {
-    CLOSED_SINCE.fetch_add(1, Ordering::Relaxed) + 1 >= CLOSED
+    CLOSED_SINCE.fetch_add(1, Ordering::Relaxed) + 1 == CLOSED
 }
 
 /// Gives free memory back to the system. It takes milliseconds: not for a session's thread.

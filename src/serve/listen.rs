@@ -5,10 +5,11 @@
 
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
@@ -23,8 +24,12 @@ use crate::session::{Farewell, Peer};
 
 /// Connections that wait to be taken, per socket. The system may allow fewer.
 const BACKLOG: i32 = 4096;
+/// Between two probes of a silent peer.
+const PROBE_SECONDS: u32 = DEAD_PEER_SECONDS / 10;
 /// Rest after an error of accepting that will not go away at once (no more descriptors).
 const REST: Duration = Duration::from_millis(100);
+/// Between two lines about that in the log.
+const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// A socket that listens, and for what.
 pub struct Bound {
@@ -82,12 +87,12 @@ fn listen(address: SocketAddr) -> io::Result<Async<TcpListener>> {
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
     sockopt::set_socket_keepalive(&socket, true)?;
-    // Silent for half the time, then probed: dead when the whole time is over.
-    let quarter = Duration::from_secs(u64::from(DEAD_PEER_SECONDS / 4));
-    sockopt::set_tcp_keepidle(&socket, 2 * quarter)?;
-    sockopt::set_tcp_keepintvl(&socket, quarter / 2)?;
-    sockopt::set_tcp_keepcnt(&socket, 4)?;
-    sockopt::set_tcp_user_timeout(&socket, DEAD_PEER_SECONDS * 1000)?;
+    // A silent peer is probed. The kernel lets go at the first probe that finds the user timeout over (tcp(7)), so that one is set a
+    // probe's distance before the last moment; data that nobody takes ends with it too.
+    sockopt::set_tcp_keepidle(&socket, Duration::from_secs(u64::from(DEAD_PEER_SECONDS / 2)))?;
+    sockopt::set_tcp_keepintvl(&socket, Duration::from_secs(u64::from(PROBE_SECONDS)))?;
+    sockopt::set_tcp_keepcnt(&socket, (DEAD_PEER_SECONDS / 2 - PROBE_SECONDS) / PROBE_SECONDS)?;
+    sockopt::set_tcp_user_timeout(&socket, (DEAD_PEER_SECONDS - PROBE_SECONDS) * 1000)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Async::new_nonblocking(TcpListener::from(socket))
@@ -95,10 +100,11 @@ fn listen(address: SocketAddr) -> io::Result<Async<TcpListener>> {
 
 /// Takes connections, for ever.
 pub async fn accept_all(server: Arc<Server>, bound: Bound) {
+    let mut complained = None;
     loop {
         match bound.listener.accept().await {
             Ok((stream, address)) => welcome(&server, bound.port, stream, address.ip()),
-            Err(error) => complain(&error).await,
+            Err(error) => complain(&error, &mut complained).await,
         }
     }
 }
@@ -109,16 +115,16 @@ fn welcome(server: &Arc<Server>, port: Port, stream: Async<TcpStream>, address: 
     };
     let connection = Arc::clone(server);
     let spawned = server.executor.spawn(async move {
-        let _place = place;
-        let stream = if port.tls {
-            match Box::pin(connection.handshake(stream)).await {
-                Some(stream) => stream,
-                None => return,
-            }
-        } else {
-            Stream::Tcp(stream)
+        let peer = Peer { address: Some(address), tls: port.tls };
+        let stream = match port.tls {
+            true => Box::pin(connection.handshake(stream)).await,
+            false => Some(Stream::Tcp(stream)),
         };
-        converse(&connection, port.service, stream, Peer { address: Some(address), tls: port.tls }).await;
+        if let Some(stream) = stream {
+            converse(&connection, port.service, stream, peer).await;
+        }
+        drop(place);
+        connection.connection_closed();
     });
     spawned.detach();
 }
@@ -127,7 +133,6 @@ fn welcome(server: &Arc<Server>, port: Port, stream: Async<TcpStream>, address: 
 pub async fn converse(server: &Arc<Server>, service: Service, stream: Stream, peer: Peer) {
     let session = (server.sessions)(service, server);
     Connection::new(Arc::clone(server), session, stream, peer).run().await;
-    server.connection_closed();
 }
 
 /// Says that there are too many, without waiting for anything. With TLS from the first byte there is nothing that could be said.
@@ -141,12 +146,15 @@ fn turn_away(server: &Server, port: Port, stream: &Async<TcpStream>) {
     let _gone = stream.get_ref().shutdown(Shutdown::Both);
 }
 
-async fn complain(error: &io::Error) {
+async fn complain(error: &io::Error, last: &mut Option<Instant>) {
     // Errors of one connection that was gone before it was taken concern nobody (accept(2)).
     let passing =
         [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted, io::ErrorKind::ConnectionReset];
     if !passing.contains(&error.kind()) {
-        log::warn!("cannot take a connection: {error}");
+        if last.is_none_or(|last| last.elapsed() >= COMPLAINT) {
+            *last = Some(Instant::now());
+            log::warn!("cannot take connections now: {error}");
+        }
         Timer::after(REST).await;
     }
 }
@@ -182,6 +190,7 @@ impl ConsoleSocket {
 
     /// Takes connections, for ever.
     pub async fn accept_all(self, server: Arc<Server>) {
+        let mut complained = None;
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
@@ -194,7 +203,7 @@ impl ConsoleSocket {
                     });
                     spawned.detach();
                 }
-                Err(error) => complain(&error).await,
+                Err(error) => complain(&error, &mut complained).await,
             }
         }
     }
@@ -207,9 +216,12 @@ impl Drop for ConsoleSocket {
 }
 
 fn listen_unix(path: &Path) -> io::Result<Async<UnixListener>> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    match path.symlink_metadata() {
+        Ok(there) if there.file_type().is_socket() => std::fs::remove_file(path)?,
+        // Whatever it is, it is not ours.
+        Ok(_) => return Err(io::Error::other("there is something of this name that is no socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -222,3 +234,36 @@ fn listen_unix(path: &Path) -> io::Result<Async<UnixListener>> {
 }
 
 const _: () = assert!(DEAD_PEER_SECONDS < WRITE_SECONDS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A POP3 mailbox whose client has vanished is free again within a minute.
+    #[test]
+    fn a_connection_is_probed_and_let_go_within_the_time() {
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let _client = TcpStream::connect(listener.get_ref().local_addr().unwrap()).unwrap();
+        let (taken, _) = smol::block_on(listener.accept()).unwrap();
+        assert!(sockopt::socket_keepalive(&taken).unwrap() && sockopt::tcp_nodelay(&taken).unwrap());
+        let idle = sockopt::tcp_keepidle(&taken).unwrap().as_secs();
+        let distance = sockopt::tcp_keepintvl(&taken).unwrap().as_secs();
+        let probes = u64::from(sockopt::tcp_keepcnt(&taken).unwrap());
+        let timeout = u64::from(sockopt::tcp_user_timeout(&taken).unwrap()) / 1000;
+        assert!(probes > 2 && idle + probes * distance >= timeout, "probed until the timeout is over");
+        assert!(timeout + distance <= u64::from(DEAD_PEER_SECONDS) && timeout > idle);
+    }
+
+    #[test]
+    fn only_a_socket_is_stale() {
+        let path = std::env::temp_dir().join(format!("postfach-listen-{}.sock", std::process::id()));
+        std::fs::write(&path, "a letter").unwrap();
+        assert!(ConsoleSocket::bind(path.clone()).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"a letter");
+        std::fs::remove_file(&path).unwrap();
+        drop(UnixListener::bind(&path).unwrap());
+        let bound = ConsoleSocket::bind(path.clone());
+        drop(bound.ok().unwrap());
+        assert!(!path.exists());
+    }
+}

@@ -10,6 +10,7 @@
 
 use std::io;
 use std::net::{IpAddr, TcpStream};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -51,6 +52,9 @@ pub use tls::fingerprint;
 
 /// Chores that wait.
 const CHORES: usize = 16;
+
+/// From the first connections of a crowd that are closed until the memory of all of them is given back.
+const CROWD_LEAVES: Duration = Duration::from_secs(1);
 
 /// What `postfach serve` is told.
 #[derive(Clone, Debug, Default)]
@@ -180,9 +184,14 @@ impl Server {
         }
     }
 
-    fn connection_closed(&self) {
+    fn connection_closed(self: &Arc<Self>) {
         if heap::closed() {
-            self.chore(Chore::GiveBack);
+            let server = Arc::clone(self);
+            let later = async move {
+                Timer::after(CROWD_LEAVES).await;
+                server.chore(Chore::GiveBack);
+            };
+            self.executor.spawn(later).detach();
         }
     }
 
@@ -271,7 +280,7 @@ impl Running {
 
     /// Takes no more connections, lets every session say goodbye, and writes what is pending.
     fn stop(self) {
-        let deadline = Instant::now() + Duration::from_secs(u64::from(SHUTDOWN_SECONDS));
+        let deadline = Instant::now() + Duration::from_secs(u64::from(SHUTDOWN_SECONDS - 1));
         smol::block_on(async {
             for listener in self.listeners {
                 listener.cancel().await;
@@ -386,7 +395,9 @@ fn start_sessions(server: &Arc<Server>) -> io::Result<(Sender<()>, Vec<JoinHandl
     for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
         let (server, stopped) = (Arc::clone(server), stopped.clone());
         let run = move || {
-            let _closed = smol::block_on(server.executor.run(stopped.recv()));
+            // A panic outside of a session's step ends one conversation too: the thread goes on with the others.
+            let run = || smol::block_on(server.executor.run(stopped.recv()));
+            while std::panic::catch_unwind(AssertUnwindSafe(run)).is_err() {}
         };
         threads.push(thread::Builder::new().name(String::from("session")).spawn(run)?);
     }
@@ -437,16 +448,16 @@ fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) ->
     })
 }
 
-/// A panic where the store is changed leaves it half changed: then the process ends, and the next start replays what is durable.
+/// Panics are told by their place: what a formatted message says may be a peer's bytes, or a password. One where the store is changed
+/// leaves it half changed: then the process ends, and the next start replays what is durable.
 fn abort_on_panic_in_store() {
-    let told = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        told(panic);
-        let file = panic.location().map(|location| location.file()).unwrap_or_default();
+    std::panic::set_hook(Box::new(|panic| {
+        let (file, line) = panic.location().map(|at| (at.file(), at.line())).unwrap_or_default();
+        let why = panic.payload().downcast_ref::<&'static str>().unwrap_or(&"a defect");
         let thread = thread::current();
-        if thread.name() == Some("commit")
-            || ["store", "journal", "device"].iter().any(|layer| is_in(file, layer))
-        {
+        let name = thread.name().unwrap_or_default();
+        log::error!("panic at {file}:{line} in thread {name}: {why}");
+        if name == "commit" || ["store", "journal", "device"].iter().any(|layer| is_in(file, layer)) {
             std::process::abort();
         }
     }));

@@ -119,7 +119,12 @@ pub struct Deadline {
 impl Deadline {
     /// Sets it so many seconds from now.
     pub fn set(&mut self, seconds: u32) {
-        self.at = Some(Instant::now() + Duration::from_secs(u64::from(seconds)));
+        self.set_at(Instant::now() + Duration::from_secs(u64::from(seconds)));
+    }
+
+    /// Sets it to a time.
+    pub fn set_at(&mut self, at: Instant) {
+        self.at = Some(at);
     }
 
     /// Ready when it has come.

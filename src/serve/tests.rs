@@ -148,10 +148,10 @@ struct Place {
 
 impl Place {
     fn new(name: &str) -> Place {
-        Place::with(name, u64::MAX)
+        Place::with(name, u64::MAX, |_, _| Box::new(Toy::default()))
     }
 
-    fn with(name: &str, descriptors: u64) -> Place {
+    fn with(name: &str, descriptors: u64, sessions: Sessions) -> Place {
         let store = std::env::temp_dir().join(format!("postfach-serve-{}-{name}", std::process::id()));
         let file = device::File::create(&store, 64 << 20, true).unwrap();
         format(&file, &Format { segment_bytes: None, force: true }, &mut random).unwrap();
@@ -161,7 +161,7 @@ impl Place {
             let mut number = [0; 2];
             random(&mut number);
             options.port_base = 20_000 + u16::from_ne_bytes(number) % 40_000;
-            Running::start(&options, descriptors, |_, _| Box::new(Toy::default())).ok()
+            Running::start(&options, descriptors, sessions).ok()
         });
         Place { running: Some(running.expect("a hundred ranges cannot all be taken")), options }
     }
@@ -333,8 +333,25 @@ fn a_defect_ends_one_conversation_only() {
 }
 
 #[test]
+fn a_panic_outside_of_a_session_ends_no_thread() {
+    /// Panics more often than there are threads.
+    fn fragile(_: Service, _: &Server) -> Box<dyn Session> {
+        static MADE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        assert!(MADE.fetch_add(1, Ordering::Relaxed) >= 2 * thread::available_parallelism().unwrap().get());
+        Box::new(Toy::default())
+    }
+    let place = Place::with("fragile", u64::MAX, fragile);
+    for _ in 0..2 * thread::available_parallelism().unwrap().get() {
+        Client(BufReader::new(place.tcp(143))).hears("");
+    }
+    let mut client = place.plain();
+    client.says("echo still here\n");
+    client.hears("still here");
+}
+
+#[test]
 fn who_is_one_too_many_is_told_so() {
-    let place = Place::with("crowd", 64 + 2);
+    let place = Place::with("crowd", 64 + 2, |_, _| Box::new(Toy::default()));
     let (_one, _other) = (place.plain(), place.plain());
     Client(BufReader::new(place.tcp(143))).hears("farewell Busy");
     let mut console = console(&place);
@@ -364,7 +381,7 @@ fn stopping_says_goodbye_and_a_new_start_finds_everything() {
     client.hears("");
     assert!(!socket.exists());
     // A server that was killed leaves its socket.
-    std::fs::write(&socket, b"").unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     place.running = Some(Running::start(&place.options, u64::MAX, |_, _| Box::new(Toy::default())).unwrap());
     assert_eq!(place.server().fingerprint(), fingerprint);
     assert_eq!(place.server().shared.lock().state().accounts.len(), 1);

@@ -3,7 +3,7 @@
 //! One piece of memory per message, whatever the message's size. SMTP's DATA and BDAT and IMAP's APPEND all come through here.
 
 use super::Next;
-use crate::limits::PIECE_BYTES;
+use crate::limits::{PIECE_BYTES, READ_BYTES};
 use crate::store::NewMessage;
 use crate::types::{BodyId, Time};
 use crate::wire::mime::Scanner;
@@ -26,6 +26,10 @@ impl Receiver {
     /// Takes bytes of the message; says how many. Fewer than given: [`Receiver::full`], store the piece first.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(PIECE_BYTES - self.gathered.len());
+        if self.gathered.len() + taken > self.gathered.capacity().max(READ_BYTES) {
+            // It will be a large one: growing by doubling would leave holes in the heap.
+            self.gathered.reserve_exact(PIECE_BYTES - self.gathered.len());
+        }
         self.gathered.extend_from_slice(&bytes[..taken]);
         self.scanner.push(&bytes[..taken]);
         self.size += taken as u64;

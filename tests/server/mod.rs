@@ -3,6 +3,9 @@
 //! Waits are for events, with deadlines. A server that a test has started is ended with it, by its process id.
 #![allow(dead_code)]
 
+pub mod gauge;
+pub mod talk;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

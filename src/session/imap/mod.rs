@@ -174,6 +174,13 @@ impl Session for Imap {
                 None
             }
             (Input::Eof, _) => Some(Next::Close),
+            (Input::Woken | Input::Sent, _) if self.client.is_expired(cx) => {
+                // Inside a literal any word would become part of a message.
+                if !self.running.as_ref().is_some_and(|running| running.amid()) {
+                    expired(&mut io.out);
+                }
+                Some(Next::Close)
+            }
             (Input::Timeout, running)
                 if !running.as_ref().is_some_and(|running| running.waits_for_timeout()) =>
             {
@@ -396,17 +403,26 @@ impl Client {
         Reply::bad("No folder is open")
     }
 
+    /// Waits for a command. Who has logged in is woken by changes of the account: its password may be another one now.
     fn read(&self) -> Next {
-        Next::Read { seconds: if self.user.is_some() { IMAP_IDLE_SECONDS } else { LOGIN_SECONDS } }
+        match &self.user {
+            Some(user) => Next::Wait { account: Some(user.account), seconds: IMAP_IDLE_SECONDS, bytes: true },
+            None => Next::Read { seconds: LOGIN_SECONDS },
+        }
     }
 
-    /// Whether the login does not count any more: the mailbox is gone or has another password. Says goodbye then.
+    /// Whether the login does not count any more: the mailbox is gone or has another password.
+    fn is_expired(&self, cx: &mut Context<'_>) -> bool {
+        self.user.as_ref().is_some_and(|user| !user.still_valid(cx))
+    }
+
+    /// The same. Says goodbye then.
     fn expired(&self, out: &mut Vec<u8>, cx: &mut Context<'_>) -> bool {
-        let expired = self.user.as_ref().is_some_and(|user| !user.still_valid(cx));
-        if expired {
-            bye(out, "EXPIRED", "The password has been changed, or the mailbox removed");
+        let is_expired = self.is_expired(cx);
+        if is_expired {
+            expired(out);
         }
-        expired
+        is_expired
     }
 
     /// BAD. Too many of them in a row end the connection; a mail program that asks once an hour for what is not here goes on for weeks.
@@ -444,6 +460,11 @@ impl Client {
             reply::untagged(out, Condition::Ok, Some(code), "Highest mod-sequence");
         }
     }
+}
+
+/// Says goodbye to a login that does not count any more.
+fn expired(out: &mut Vec<u8>) {
+    bye(out, "EXPIRED", "The password has been changed, or the mailbox removed");
 }
 
 /// The open folder is gone. BYE follows.

@@ -132,6 +132,12 @@ impl Pop3 {
                 self.language = Language::default();
                 self.commands(io, cx)
             }
+            (Input::Woken, _) if self.is_over(cx) => {
+                self.say(io, Text::SessionOver);
+                Next::Close
+            }
+            // In the middle of a message or list there is nothing that could be said.
+            (Input::Sent, Doing::Retrieving(_) | Doing::Listing { .. }) if self.is_over(cx) => Next::Close,
             (Input::Loaded(loaded), Doing::Retrieving(retrieving)) => self.loaded(retrieving, loaded, io, cx),
             (Input::Sent, Doing::Retrieving(retrieving)) => self.retrieve(retrieving, io, cx),
             (Input::Sent, Doing::Listing { next, uidl }) => match self.list(next, uidl, io, cx) {
@@ -160,13 +166,13 @@ impl Pop3 {
                 let (count, ended) = line::skip(inbox.bytes(), Ending::Lf);
                 inbox.consume(count);
                 if !ended {
-                    return Next::Read { seconds: POP3_IDLE_SECONDS };
+                    return self.read();
                 }
                 self.doing = Doing::Commands;
                 continue;
             }
             let done = match line::line(inbox.bytes(), POP3_LINE_BYTES_MAX, Ending::Lf) {
-                Line::More => return Next::Read { seconds: POP3_IDLE_SECONDS },
+                Line::More => return self.read(),
                 Line::TooLong => {
                     self.doing = Doing::Skipping;
                     self.error(Text::LineTooLong, out)
@@ -182,6 +188,22 @@ impl Pop3 {
                 return next;
             }
         }
+    }
+
+    /// Waits for a command. Who has logged in is woken by changes of the account: its password may be another one now.
+    fn read(&self) -> Next {
+        match &self.maildrop {
+            Some(maildrop) => {
+                let account = Some(maildrop.user.account);
+                Next::Wait { account, seconds: POP3_IDLE_SECONDS, bytes: true }
+            }
+            None => Next::Read { seconds: POP3_IDLE_SECONDS },
+        }
+    }
+
+    /// Whether the login does not count any more: the mailbox is gone or has another password.
+    fn is_over(&self, cx: &mut Context<'_>) -> bool {
+        self.maildrop.as_ref().is_some_and(|maildrop| !maildrop.user.still_valid(cx))
     }
 
     /// A refusal that counts.
@@ -211,8 +233,7 @@ impl Pop3 {
                 text => self.plain(line::base64_decode(text).ok(), out, cx),
             };
         }
-        let gone = self.maildrop.as_ref().is_some_and(|maildrop| !maildrop.user.still_valid(cx));
-        if gone {
+        if self.is_over(cx) {
             // Whoever has the old password shall not delete either: no UPDATE.
             self.maildrop = None;
             say(out, self.language, Text::SessionOver, &[]);

@@ -64,7 +64,10 @@ impl Desk {
         let mut desk = Desk::new();
         desk.step(Input::Start);
         assert!(matches!(desk.send("USER anna@example.test\r\nPASS x\r\n"), Next::Secret(_)));
-        assert!(matches!(desk.step(Input::Secret(SecretAnswer::Checked(true))), Next::Read { .. }));
+        assert!(matches!(
+            desk.step(Input::Secret(SecretAnswer::Checked(true))),
+            Next::Wait { bytes: true, .. }
+        ));
         assert!(desk.said().ends_with("+OK 1 messages (100000 octets)\r\n"));
         desk
     }
@@ -74,7 +77,7 @@ impl Desk {
 fn what_cannot_be_read_is_refused_in_words() {
     let mut desk = Desk::logged_in();
     assert!(matches!(desk.send("RETR 1\r\nNOOP\r\n"), Next::Load(Load::Body { offset: 0, .. })));
-    assert!(matches!(desk.step(Input::Loaded(Err(LoadError::Damaged))), Next::Read { .. }));
+    assert!(matches!(desk.step(Input::Loaded(Err(LoadError::Damaged))), Next::Wait { bytes: true, .. }));
     assert_eq!(desk.said(), "-ERR [SYS/TEMP] message 1 cannot be read\r\n+OK nothing done\r\n");
 }
 
@@ -98,7 +101,7 @@ fn a_message_of_several_pieces_has_one_end() {
     // A piece that is longer than the rest of the message is taken only as far as it belongs.
     assert!(matches!(desk.step(Input::Loaded(Ok(&[b'x'; 65536]))), Next::Send));
     assert_eq!(desk.said(), format!("+OK 100000 octets\r\n{}\r\n.\r\n", "x".repeat(100_000)));
-    assert!(matches!(desk.step(Input::Sent), Next::Read { .. }));
+    assert!(matches!(desk.step(Input::Sent), Next::Wait { bytes: true, .. }));
 }
 
 #[test]
