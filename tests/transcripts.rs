@@ -7,7 +7,7 @@ mod harness;
 use std::path::{Path, PathBuf};
 
 use harness::{World, phc};
-use postfach::device::Outcome;
+use postfach::device::{Operation, Outcome};
 use postfach::types::{AccountId, BodyId, Class, Position};
 
 #[test]
@@ -119,7 +119,24 @@ impl Script {
             }
             ("cut", []) => self.world().cut(Outcome::Lost),
             ("full", []) => self.fill(),
-            ("failing", []) => self.world().device.cut_after(0),
+            ("failing", ["once"]) => {
+                let device = &self.world().device;
+                device.fail_at(Operation::Flush, device.flushes(), false);
+            }
+            ("failing", []) => {
+                let device = &self.world().device;
+                device.fail_at(Operation::Write, device.writes(), true);
+                device.fail_at(Operation::Flush, device.flushes(), true);
+            }
+            ("failing", ["flushes"]) => {
+                let device = &self.world().device;
+                device.fail_at(Operation::Flush, device.flushes(), true);
+            }
+            ("failing", ["reads"]) => {
+                let device = &self.world().device;
+                device.fail_at(Operation::Read, device.reads(), true);
+            }
+            ("heal", []) => self.world().device.heal(),
             _ => return Err("not understood".into()),
         }
         Ok(())

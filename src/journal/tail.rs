@@ -131,6 +131,20 @@ impl Journal {
         (journal, recovered.report)
     }
 
+    /// Reads the store again, as far as it is durable: for a state that is made anew after writing has failed. `visit` sees those records;
+    /// the index is made anew with them, and holds nothing. No flush: what is durable has been flushed.
+    pub fn read_again(&mut self, visit: &mut dyn FnMut(Found<'_>)) -> Result<(), OpenError> {
+        let (mut index, durable) = (Index::default(), self.durable);
+        let mut visit = |found: Found<'_>| {
+            if found.position <= durable {
+                visit(found);
+            }
+        };
+        recover(self.device.as_ref(), &mut index, &mut visit, false)?;
+        self.index = index;
+        Ok(())
+    }
+
     /// What the store says of itself.
     pub fn superblock(&self) -> &Superblock {
         &self.superblock

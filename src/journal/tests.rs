@@ -135,8 +135,14 @@ fn format_refuses_a_store_and_with_force_leaves_nothing_of_it() {
             again.cut_after(operation);
             assert!(make(&again, &options).is_err());
             let survived: Arc<dyn Device> = Arc::new(again.survive(outcome, seed));
-            let opened = Journal::open(survived, &mut |_| {}, &mut |_| {});
-            assert!(!opened.is_ok_and(|(_, report)| report.is_damaged()));
+            let opened = Journal::open(Arc::clone(&survived), &mut |_| {}, &mut |_| {});
+            let Ok((journal, report)) = opened else { continue };
+            assert!(!report.is_damaged());
+            // Nor may the second copy be another store's, which would come back when the first one is lost.
+            survived.write_at(0, &[0; 4096]).unwrap();
+            if let Ok((second, _)) = Journal::open(survived, &mut |_| {}, &mut |_| {}) {
+                assert_eq!(second.superblock(), journal.superblock());
+            }
         }
     }
 }
@@ -355,5 +361,38 @@ fn what_an_opening_has_shown_survives_a_power_cut_right_after_it() {
         let shown = open(device.clone(), 2).records;
         assert_eq!(shown.len(), if failing { 1 } else { 2 });
         assert_eq!(open(Arc::new(device.survive(Outcome::Lost, 0)), 3).records, shown);
+    }
+}
+
+#[test]
+fn format_is_durable_and_either_copy_suffices() {
+    for spoilt in [0, 4096] {
+        let device = store(8, 1).survive(Outcome::Lost, 0);
+        device.write_at(spoilt, &[0; 4096]).unwrap();
+        assert_eq!(open(Arc::new(device), 1).report.opening, 1);
+    }
+}
+
+/// With a good tag of its own, at the right place and with the right position, but behind another frame than the one that is there.
+#[test]
+fn a_frame_that_follows_another_is_not_this_journals() {
+    let device = Arc::new(store(8, 1));
+    let mut journal = open(device.clone(), 1).journal;
+    for serial in 1..=2 {
+        journal.append_record(ANNA, Serial(serial), b"fact".to_vec()).unwrap();
+        commit(&mut journal);
+    }
+    let mut block = [0; 4096];
+    device.read_at(16384, &mut block).unwrap();
+    let superblock = journal.superblock().clone();
+    let segment = segment::HeaderBlock::read(&block, &superblock, 0).unwrap().header;
+    let place = 16384 + 8192 + 4096;
+    let mut bytes = [0; frame::HEADER_BYTES];
+    device.read_at(place, &mut bytes).unwrap();
+    let header = frame::Header::decode(&bytes, &superblock.key, segment.incarnation).unwrap();
+    for (previous, records) in [(header.previous, 2), (header.previous ^ 1, 1)] {
+        let (bytes, _) = frame::Header { previous, ..header }.encode(&superblock.key, segment.incarnation);
+        device.write_at(place, &bytes).unwrap();
+        assert_eq!(open(device.clone(), 2).records.len(), records);
     }
 }

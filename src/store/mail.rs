@@ -321,6 +321,9 @@ impl Access<'_> {
         let to = known.folders.get(&target).ok_or(StoreError::Missing)?;
         let messages: Vec<Message> =
             members(&from.messages, set).filter(|message| message.uid < below).copied().collect();
+        if messages.is_empty() {
+            return Ok(None);
+        }
         let charge: u64 = messages.iter().map(|message| u64::from(message.charge)).sum();
         if !moving && known.used_bytes + known.reserved_bytes() + charge > known.bucket_bytes {
             return Err(StoreError::OverQuota);
@@ -328,9 +331,6 @@ impl Access<'_> {
         let (uid_validity, first) = (to.uid_validity, to.uid_next.0);
         if first.checked_add(messages.len() as u32).is_none() {
             return Err(StoreError::Limit("UIDs"));
-        }
-        if messages.is_empty() {
-            return Ok(None);
         }
         let uids = UidSet::from_ascending(messages.iter().map(|message| message.uid));
         let mut records = Vec::with_capacity(messages.len() + 1);

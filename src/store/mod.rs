@@ -144,21 +144,14 @@ impl Store {
         Ok(())
     }
 
-    /// After `Finish::Failed`: makes the state again from what is durable. The journal stays, and stays read-only.
+    /// After `Finish::Failed`: makes the state, and what is known of bodies, again from what is durable. The journal stays read-only.
     ///
     /// # Errors
     /// The medium cannot be read. The state is left as it was; the gate hides what was never durable.
     pub fn fall_back(&mut self) -> Result<(), OpenError> {
-        let durable = self.journal.durable();
-        let mut state = State::default();
-        let device = Arc::clone(self.journal.device());
-        let (mut journal, _) = Journal::open(device, &mut |bytes| bytes.fill(0), &mut |found| {
-            if found.position <= durable {
-                state.replay(found.serial, found.position, found.payload);
-            }
-        })?;
-        // The other journal is only read here, so its holds are of no account.
-        state.settle(&mut journal);
+        let mut state = State::succeeding(&self.state);
+        self.journal.read_again(&mut |found| state.replay(found.serial, found.position, found.payload))?;
+        state.settle(&mut self.journal);
         self.state = state;
         Ok(())
     }

@@ -28,8 +28,17 @@ pub struct State {
     pub account_last: AccountId,
     /// Records that this program could not read: their frames are kept, their meaning is not known.
     pub unread_records: u64,
+    /// Of the state that this one is made to succeed: who is looking at what.
+    heirs: Heirs,
     /// What `apply` has done to bodies, for the journal's index.
     holds: Vec<(BodyId, bool)>,
+}
+
+/// Sessions outlive a state that is made anew: their views keep tombstones, and their POP3 locks hold.
+#[derive(Debug, Default)]
+struct Heirs {
+    views: BTreeMap<(AccountId, FolderId), Vec<Weak<AtomicU64>>>,
+    locks: BTreeMap<AccountId, Arc<AtomicBool>>,
 }
 
 /// What the owner has set.
@@ -186,6 +195,17 @@ impl Message {
 }
 
 impl State {
+    /// An empty state, to be filled again from the records: whoever looks at `former` will look at this one.
+    pub(super) fn succeeding(former: &State) -> State {
+        let mut heirs = Heirs::default();
+        for account in former.accounts.values() {
+            heirs.locks.insert(account.id, Arc::clone(&account.pop3));
+            let folders = account.folders.values();
+            heirs.views.extend(folders.map(|folder| ((account.id, folder.id), folder.views.clone())));
+        }
+        State { heirs, ..State::default() }
+    }
+
     /// Applies a frame's records at boot.
     pub(super) fn replay(&mut self, serial: Serial, position: Position, payload: &[u8]) {
         match record::decode(payload) {
@@ -272,7 +292,7 @@ impl State {
                     keywords: Vec::new(),
                     folder_last: FolderId(0),
                     reserved_bytes: Arc::default(),
-                    pop3: Arc::default(),
+                    pop3: self.heirs.locks.remove(account).unwrap_or_default(),
                 });
             }
             Record::AccountRemoved(account) => {
@@ -309,6 +329,7 @@ impl State {
         match record {
             Record::FolderAdded { folder, name, uid_validity, special, .. } => {
                 account.folder_last = account.folder_last.max(*folder);
+                let views = self.heirs.views.remove(&(account.id, *folder)).unwrap_or_default();
                 account.folders.entry(*folder).or_insert_with(|| Folder {
                     id: *folder,
                     name: name.clone(),
@@ -322,7 +343,7 @@ impl State {
                     recent_from: Uid(1),
                     changes: VecDeque::new(),
                     changes_from: serial,
-                    views: Vec::new(),
+                    views,
                 });
             }
             Record::FolderRenamed { folder, name, .. } => {

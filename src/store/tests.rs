@@ -345,3 +345,61 @@ fn a_session_needs_what_it_has_touched_and_nothing_else() {
     let (durable, last) = (store.journal().durable(), store.journal().last());
     assert!(stranger <= durable && office.needs == last && last > durable);
 }
+
+#[test]
+fn numbers_of_bodies_that_nobody_holds_are_not_given_again() {
+    let mut office = Office::new();
+    office.deliver(100).expect("fits");
+    let lost = office.access().new_body();
+    office.shared.lock().append_piece(lost, 0, vec![1; 100]).expect("fits");
+    office.reopen();
+    assert!(office.access().new_body() > lost);
+}
+
+#[test]
+fn applying_twice_is_applying_once() {
+    let mut office = Office::new();
+    let anna = office.anna;
+    for _ in 0..4 {
+        office.deliver(1000).expect("fits");
+    }
+    let keep = office.access().open(anna, INBOX, false).expect("opens");
+    let trash = office.access().folder_create(anna, "Old", None).expect("creates");
+    office.access().flags_set(&keep, &set(&[1, 2]), FlagChange::Add, Flags::SEEN, None).expect("sets");
+    office.access().r#move(&keep, &set(&[2, 3]), trash).expect("moves");
+    office.access().copy(&keep, &set(&[1]), trash).expect("copies");
+    office.access().expunge(&keep, Which::These(&set(&[4]))).expect("expunges");
+    office.shared.lock().commit().expect("commits");
+    // Every record once, and then: each again at once, and all of them again in their order.
+    let mut found = Vec::new();
+    crate::journal::examine(&*office.device, &mut |record| {
+        found.push((record.serial, record.position, record.payload.to_vec()));
+    })
+    .expect("reads");
+    let (mut once, mut twice) = (State::default(), State::default());
+    for (serial, position, payload) in &found {
+        once.replay(*serial, *position, payload);
+        twice.replay(*serial, *position, payload);
+        twice.replay(*serial, *position, payload);
+    }
+    let all = |state: &State| {
+        let account = &state.accounts[&anna];
+        let folders = account.folders.values().map(|folder| {
+            let messages: Vec<_> =
+                folder.live().map(|message| (message.uid, message.flags, message.serial)).collect();
+            (folder.id, folder.uid_next, folder.unseen, folder.serial, folder.count(), messages)
+        });
+        (account.used_bytes, account.serial, folders.collect::<Vec<_>>())
+    };
+    assert_eq!(all(&once), all(&twice));
+    let (serial, position, payload) = found.last().expect("some");
+    once.replay(*serial, *position, payload);
+    assert_eq!(all(&once), all(&twice));
+    // With a view on them the expunged are still there as tombstones.
+    let mut store = office.shared.lock();
+    assert_eq!(all(&twice), all(store.state()));
+    for (serial, position, payload) in &found {
+        store.state.replay(*serial, *position, payload);
+    }
+    assert_eq!(all(&twice), all(store.state()));
+}

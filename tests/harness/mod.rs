@@ -52,6 +52,18 @@ pub struct Connection {
     pub said: Vec<u8>,
 }
 
+/// What serve's committer does: after a failure for good the state is made again from what is durable. False: it has failed.
+fn commit(store: &mut Store) -> bool {
+    match store.commit() {
+        Ok(()) => true,
+        Err(_) => {
+            // Without power nothing can be read either: the state stays, behind the gate.
+            let _ = store.fall_back();
+            false
+        }
+    }
+}
+
 /// Unpredictable enough for tests, the same every time.
 pub fn seeded(seed: u64) -> impl FnMut(&mut [u8]) {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -195,9 +207,9 @@ impl World {
         }
     }
 
-    /// Wakes the sessions whose account has changed durably.
+    /// Wakes the sessions whose account has changed durably, and all of them when writing has failed.
     fn wake(&mut self) {
-        let _ = self.shared.lock().commit();
+        let failed = !commit(&mut self.shared.lock());
         let names: Vec<String> = self.connections.keys().cloned().collect();
         for name in names {
             let State::Waiting { account: Some((account, seen)), .. } = self.connection(&name).state else {
@@ -208,7 +220,7 @@ impl World {
                 let account = store.state().accounts.get(&account);
                 account.map_or(store.state().settings.position, |account| account.position)
             };
-            if position > seen {
+            if failed || position > seen {
                 self.drive(&name, Happened::Woken);
                 self.feed(&name);
             }
@@ -306,7 +318,7 @@ impl Connection {
         let durable = {
             let mut store = shared.lock();
             if !gate(self.needs, store.journal().durable()) {
-                let _ = store.commit();
+                commit(&mut store);
             }
             store.journal().durable()
         };
@@ -337,7 +349,7 @@ fn answer(job: SecretJob) -> SecretAnswer {
 /// What serve does for `Next::Load`.
 pub fn load(shared: &Shared, wanted: Load) -> Result<Vec<u8>, LoadError> {
     let mut store = shared.lock();
-    let _ = store.commit();
+    commit(&mut store);
     let journal = store.journal();
     let (extent, skip) = match wanted {
         Load::Body { body, offset } => {
