@@ -17,11 +17,10 @@
 use std::fmt::Write as _;
 
 use super::charset;
+use super::imap::reply::{nstring, string};
 use super::line::base64_encode;
 use super::mime::{Encoding, Envelope, Extra, Kind, Mailbox, Part, Structure, Text};
 
-/// Longer strings are literals, bytes: clients read lines into buffers.
-const QUOTED_BYTES_MAX: usize = 1000;
 /// UTF-8 bytes of one encoded word: 75 characters at most (RFC 2047 §2), less `=?utf-8?B??=`, times 3/4.
 const WORD_BYTES_MAX: usize = 45;
 
@@ -32,7 +31,7 @@ const WORD_BYTES_MAX: usize = 45;
 pub fn envelope(envelope: &Envelope, out: &mut Vec<u8>) {
     let or_from = |list| if <[Mailbox]>::is_empty(list) { envelope.from.as_slice() } else { list };
     out.push(b'(');
-    nstring(envelope.date.as_deref(), out);
+    nstring(out, envelope.date.as_deref());
     out.push(b' ');
     display(envelope.subject.as_deref(), out);
     let lists: [&[Mailbox]; 6] = [
@@ -48,9 +47,9 @@ pub fn envelope(envelope: &Envelope, out: &mut Vec<u8>) {
         addresses(list, out);
     }
     out.push(b' ');
-    nstring(envelope.in_reply_to.as_deref(), out);
+    nstring(out, envelope.in_reply_to.as_deref());
     out.push(b' ');
-    nstring(envelope.message_id.as_deref(), out);
+    nstring(out, envelope.message_id.as_deref());
     out.push(b')');
 }
 
@@ -72,17 +71,17 @@ fn address(mailbox: &Mailbox, out: &mut Vec<u8>) {
     out.push(b'(');
     display(name.as_deref(), out);
     out.push(b' ');
-    nstring(route.as_deref(), out);
+    nstring(out, route.as_deref());
     out.push(b' ');
     match host {
         // The start of a group: its name is one to be shown.
         None => display(local.as_deref(), out),
-        Some(_) => nstring(local.as_deref(), out),
+        Some(_) => nstring(out, local.as_deref()),
     }
     out.push(b' ');
     match host {
-        Some(host) if host.is_empty() => string(b"MISSING_DOMAIN", out),
-        host => nstring(host.as_deref(), out),
+        Some(host) if host.is_empty() => string(out, b"MISSING_DOMAIN"),
+        host => nstring(out, host.as_deref()),
     }
     out.push(b')');
 }
@@ -124,7 +123,7 @@ impl Printer<'_> {
             empty_text(self.extended, out);
         }
         out.push(b' ');
-        string(part.media.as_ref().map_or(b"mixed", |(_, subtype)| subtype), out);
+        string(out, part.media.as_ref().map_or(b"mixed", |(_, subtype)| subtype));
     }
 
     /// `body-type-msg = media-message SP body-fields SP envelope SP body SP body-fld-lines`
@@ -165,20 +164,20 @@ fn fields(part: &Part, out: &mut Vec<u8>) {
         }
         Some((kind, subtype)) => (kind, subtype),
     };
-    string(kind, out);
+    string(out, kind);
     out.push(b' ');
-    string(subtype, out);
+    string(out, subtype);
     out.push(b' ');
     // A text without a charset is US-ASCII (RFC 2045 §5.2), and clients expect to be told so.
     let is_bare_text = part.is_text() && part.param("charset").is_none();
     params(&part.params, is_bare_text, out);
     let extra = part.extra.as_deref();
     out.push(b' ');
-    nstring(extra.and_then(|extra| extra.id.as_deref()), out);
+    nstring(out, extra.and_then(|extra| extra.id.as_deref()));
     out.push(b' ');
     display(extra.and_then(|extra| extra.description.as_deref()), out);
     out.push(b' ');
-    string(encoding(&part.encoding), out);
+    string(out, encoding(&part.encoding));
     number(part.body_end - part.body_start, out);
 }
 
@@ -211,14 +210,14 @@ fn extension(part: &Part, out: &mut Vec<u8>) {
     if part.kind == Kind::Multipart {
         params(&part.params, false, out)
     } else {
-        nstring(extra.md5.as_deref(), out)
+        nstring(out, extra.md5.as_deref())
     }
     out.push(b' ');
     match &extra.disposition {
         None => out.extend_from_slice(b"NIL"),
         Some((kind, values)) => {
             out.push(b'(');
-            string(kind, out);
+            string(out, kind);
             out.push(b' ');
             params(values, false, out);
             out.push(b')');
@@ -233,13 +232,13 @@ fn extension(part: &Part, out: &mut Vec<u8>) {
                 if index > 0 {
                     out.push(b' ');
                 }
-                string(tag, out);
+                string(out, tag);
             }
             out.push(b')');
         }
     }
     out.push(b' ');
-    nstring(extra.location.as_deref(), out);
+    nstring(out, extra.location.as_deref());
 }
 
 /// The one part of a multipart that has none: the grammar wants at least one body.
@@ -263,13 +262,13 @@ fn params(params: &[(Text, Text)], is_bare_text: bool, out: &mut Vec<u8>) {
             out.push(b' ');
         }
         if value.is_ascii() {
-            string(name, out);
+            string(out, name);
             out.push(b' ');
-            string(value, out);
+            string(out, value);
         } else {
-            string(&[name, &b"*"[..]].concat(), out);
+            string(out, &[name, &b"*"[..]].concat());
             out.push(b' ');
-            string(&percent(value), out);
+            string(out, &percent(value));
         }
     }
     out.push(b')');
@@ -295,8 +294,8 @@ fn number(value: u32, out: &mut Vec<u8>) {
 /// A string for people, or NIL: 8-bit bytes become encoded words.
 fn display(text: Option<&[u8]>, out: &mut Vec<u8>) {
     match text {
-        Some(bytes) if !bytes.is_ascii() => string(&encoded_words(&charset::decode(b"", bytes)), out),
-        text => nstring(text, out),
+        Some(bytes) if !bytes.is_ascii() => string(out, &encoded_words(&charset::decode(b"", bytes))),
+        text => nstring(out, text),
     }
 }
 
@@ -320,31 +319,6 @@ fn encoded_words(text: &str) -> Vec<u8> {
         words.extend_from_slice(b"?=");
     }
     words
-}
-
-/// `nstring = string / nil`
-fn nstring(text: Option<&[u8]>, out: &mut Vec<u8>) {
-    match text {
-        Some(text) => string(text, out),
-        None => out.extend_from_slice(b"NIL"),
-    }
-}
-
-/// `string = quoted / literal`, 7-bit in any case.
-fn string(text: &[u8], out: &mut Vec<u8>) {
-    let plain = |byte: &u8| if *byte >= 0x80 { b'?' } else { (*byte).max(1) };
-    if text.len() > QUOTED_BYTES_MAX || text.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-        out.extend_from_slice(format!("{{{}}}\r\n", text.len()).as_bytes());
-        return out.extend(text.iter().map(plain));
-    }
-    out.push(b'"');
-    for byte in text.iter().map(plain) {
-        if matches!(byte, b'"' | b'\\') {
-            out.push(b'\\');
-        }
-        out.push(byte);
-    }
-    out.push(b'"');
 }
 
 #[cfg(test)]
@@ -467,13 +441,5 @@ mod tests {
         );
         let words = encoded_words(&"ä".repeat(100));
         assert!(words.split(|byte| *byte == b' ').all(|word| word.len() <= 75) && words.is_ascii());
-    }
-
-    #[test]
-    fn strings_are_quoted_or_literal() {
-        assert_eq!(shown(|out| string(b"a\"b\\c", out)), "\"a\\\"b\\\\c\"");
-        assert_eq!(shown(|out| string(b"a\r\nb", out)), "{4}\r\na\r\nb");
-        assert_eq!(shown(|out| string(&[b'x'; 1001], out)).len(), 8 + 1001);
-        assert_eq!(shown(|out| string(b"", out)), "\"\"");
     }
 }

@@ -7,8 +7,8 @@ use super::{Call, Client, Outcome, Task, bye, sync};
 use crate::limits::{IMAP_IDLE_SECONDS, IMAP_LOGIN_BYTES_MAX};
 use crate::session::{Context, Input, Io, Next};
 use crate::types::Time;
-use crate::wire::imap::line::{ClientLine, client_line, is_done};
 use crate::wire::imap::reply;
+use crate::wire::line::{Ending, Line, line};
 
 pub(super) fn idle(call: Call<'_, '_>) -> Outcome {
     reply::continue_with(call.out, "idling");
@@ -21,14 +21,15 @@ struct Idle {
 
 impl Task for Idle {
     fn step(&mut self, _: Input<'_>, io: &mut Io, cx: &mut Context<'_>, client: &mut Client) -> Progress {
-        match client_line(io.inbox.bytes(), IMAP_LOGIN_BYTES_MAX) {
-            ClientLine::More => {}
-            ClientLine::TooLong => {
+        match line(io.inbox.bytes(), IMAP_LOGIN_BYTES_MAX, Ending::CrLf) {
+            Line::More => {}
+            Line::TooLong => {
                 bye(&mut io.out, "", "Line too long");
                 return Progress::Next(Next::Close);
             }
-            ClientLine::Line { bytes, consumed } => {
-                let done = is_done(bytes);
+            Line::Complete { text_len, consumed } => {
+                let text = io.inbox.bytes().get(..text_len).unwrap_or_default();
+                let done = text.eq_ignore_ascii_case(b"DONE");
                 io.inbox.consume(consumed);
                 let end = if done { Reply::ok("Idled") } else { Reply::bad("DONE expected") };
                 return Progress::Done(end);

@@ -5,8 +5,8 @@ use super::{Call, Client, Outcome, Task, bye, table};
 use crate::limits::{IMAP_LOGIN_BYTES_MAX, LOGIN_SECONDS};
 use crate::session::login::Refused;
 use crate::session::{Context, Input, Io, Next};
-use crate::wire::imap::line::{ClientLine, SaslAnswer, client_line, sasl_answer};
 use crate::wire::imap::{Secret, reply};
+use crate::wire::line::{Ending, Line, base64_decode, line};
 
 const PRIVACY: &str = "Only under TLS: use STARTTLS or port 993";
 const WRONG: &str = "Address or password is wrong";
@@ -29,7 +29,7 @@ pub(super) fn authenticate(call: Call<'_, '_>, mechanism: &str, initial: Option<
         return Outcome::Done(Reply::no("", "Only PLAIN is known here"));
     }
     match initial {
-        Some(response) => match check(response, call.client, call.cx) {
+        Some(response) => match check(response.0.into_owned(), call.client, call.cx) {
             Ok(first) => Outcome::First(first, Box::new(LogIn { refused: None })),
             Err(reply) => Outcome::Done(reply),
         },
@@ -40,8 +40,8 @@ pub(super) fn authenticate(call: Call<'_, '_>, mechanism: &str, initial: Option<
     }
 }
 
-fn check(response: Secret<'static>, client: &mut Client, cx: &mut Context<'_>) -> Result<Next, Reply> {
-    let checked = client.login.check_plain(response.0.into_owned(), cx);
+fn check(response: Vec<u8>, client: &mut Client, cx: &mut Context<'_>) -> Result<Next, Reply> {
+    let checked = client.login.check_plain(response, cx);
     checked.map_err(|_| Reply::bad("Not a response of PLAIN"))
 }
 
@@ -56,21 +56,21 @@ impl Task for Challenge {
         if let Some(log_in) = &mut self.log_in {
             return log_in.step(input, io, cx, client);
         }
-        let (answer, consumed) = match client_line(io.inbox.bytes(), IMAP_LOGIN_BYTES_MAX) {
-            ClientLine::More => return Progress::Next(Next::Read { seconds: LOGIN_SECONDS }),
-            ClientLine::TooLong => {
+        let (answer, consumed) = match line(io.inbox.bytes(), IMAP_LOGIN_BYTES_MAX, Ending::CrLf) {
+            Line::More => return Progress::Next(Next::Read { seconds: LOGIN_SECONDS }),
+            Line::TooLong => {
                 bye(&mut io.out, "", "Line too long");
                 return Progress::Next(Next::Close);
             }
-            ClientLine::Line { bytes, consumed } => (sasl_answer(bytes), consumed),
+            Line::Complete { text_len, consumed } => {
+                match io.inbox.bytes().get(..text_len).unwrap_or_default() {
+                    b"*" => (Err(Reply::bad("Cancelled")), consumed),
+                    text => (base64_decode(text).map_err(|_| Reply::bad("Not base64")), consumed),
+                }
+            }
         };
         io.inbox.consume(consumed);
-        let response = match answer {
-            Ok(SaslAnswer::Response(response)) => response,
-            Ok(SaslAnswer::Cancel) => return Progress::Done(Reply::bad("Cancelled")),
-            Err(_) => return Progress::Done(Reply::bad("Not base64")),
-        };
-        match check(response, client, cx) {
+        match answer.and_then(|response| check(response, client, cx)) {
             Ok(first) => {
                 self.log_in = Some(LogIn { refused: None });
                 Progress::Next(first)

@@ -215,6 +215,7 @@ fn bye(out: &mut Vec<u8>, code: &'static str, text: &str) {
     reply::untagged(out, Condition::Bye, code, text);
 }
 
+/// The command is one, but no folder can have this name.
 fn no_name(tag: &str, out: &mut Vec<u8>) -> After {
     reply::tagged(out, tag, Condition::No, Some(reply::Code::Word("CANNOT")), NO_NAME.0);
     After::Command

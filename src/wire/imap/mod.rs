@@ -21,7 +21,6 @@ pub mod fetch;
 pub mod fetch_line;
 pub mod flags;
 pub mod gather;
-pub mod line;
 pub mod list;
 pub mod pattern;
 pub mod reply;

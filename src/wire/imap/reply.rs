@@ -139,23 +139,26 @@ pub fn continue_with(out: &mut Vec<u8>, text: &str) {
 
 // ---- strings ----
 
-/// `string = quoted / literal`: quoted where that can carry the bytes.
+/// Longer strings are literals, bytes: clients read lines into buffers.
+const QUOTED_BYTES_MAX: usize = 1000;
+
+/// `string = quoted / literal`: quoted where that can carry the bytes, and 7-bit in any case, since UTF8=ACCEPT is not offered.
+///
+/// Deliberate: a NUL, which CHAR8 has not, and bytes from 0x80 are shown as `?`. Bodies do not pass here.
 pub fn string(out: &mut Vec<u8>, bytes: &[u8]) {
-    // Long strings go as literals: clients have line limits.
-    if bytes.len() <= 1024 && bytes.iter().all(|byte| byte.is_ascii() && !matches!(byte, b'\r' | b'\n' | 0)) {
-        out.push(b'"');
-        for byte in bytes {
-            if matches!(byte, b'"' | b'\\') {
-                out.push(b'\\');
-            }
-            out.push(*byte);
-        }
-        out.push(b'"');
-    } else {
+    let shown = bytes.iter().map(|byte| if matches!(byte, 1..=0x7f) { *byte } else { b'?' });
+    if bytes.len() > QUOTED_BYTES_MAX || bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
         literal_header(out, bytes.len() as u64);
-        // Deliberate: CHAR8 has no NUL, so strings of an envelope show another byte for it. Bodies do not pass here.
-        out.extend(bytes.iter().map(|byte| if *byte == 0 { b'?' } else { *byte }));
+        return out.extend(shown);
     }
+    out.push(b'"');
+    for byte in shown {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
 }
 
 /// `nstring = string / nil`
@@ -359,16 +362,16 @@ mod tests {
         let strings: [(&[u8], &str); 5] = [
             (b"", "\"\""),
             (b"a \"b\" \\", "\"a \\\"b\\\" \\\\\""),
-            ("ü".as_bytes(), "{2}\r\nü"),
+            ("ü".as_bytes(), "\"??\""),
             (b"a\r\nb", "{4}\r\na\r\nb"),
-            (b"a\0", "{2}\r\na?"),
+            (b"a\0", "\"a?\""),
         ];
         for (bytes, text) in strings {
             assert_eq!(printed(|out| string(out, bytes)), text);
             assert_eq!(printed(|out| nstring(out, Some(bytes))), text);
         }
         assert_eq!(printed(|out| nstring(out, None)), "NIL");
-        assert!(printed(|out| string(out, &[b'x'; 1025])).starts_with("{1025}\r\n"));
+        assert!(printed(|out| string(out, &[b'x'; 1001])).starts_with("{1001}\r\n"));
         for (bytes, text) in [("a]b", "a]b"), ("", "\"\""), ("nil", "\"nil\""), ("a b", "\"a b\"")] {
             assert_eq!(printed(|out| astring(out, bytes.as_bytes())), text);
         }

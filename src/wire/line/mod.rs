@@ -1,4 +1,5 @@
-//! Lines of SMTP, LMTP and POP3: command lines, and base64 in them and in IMAP's; [`dots`] has the data between them.
+//! Lines: commands of SMTP, LMTP and POP3, what IMAP's clients say between commands, and base64 in them all; [`dots`] has the data
+//! between them.
 //!
 //! Refuses to buffer: a line is looked for in what is there, a too long one is skipped as it comes. RFC 5321 §2.3.8, RFC 1939 §3.
 //!
@@ -14,7 +15,7 @@ pub mod dots;
 /// What ends a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// CRLF only: SMTP, where a second reading of line ends is an attack (RFC 5321 §2.3.8).
+    /// CRLF only: IMAP, and SMTP, where a second reading of line ends is an attack (RFC 5321 §2.3.8).
     CrLf,
     /// LF, with or without CR before it. Deliberate: POP3 tolerates what people type by hand; nothing passes through to others.
     Lf,
