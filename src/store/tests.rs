@@ -345,3 +345,18 @@ fn a_session_needs_what_it_has_touched_and_nothing_else() {
     let (durable, last) = (store.journal().durable(), store.journal().last());
     assert!(stranger <= durable && office.needs == last && last > durable);
 }
+
+#[test]
+fn views_that_have_ended_are_forgotten() {
+    let mut office = Office::new();
+    let anna = office.anna;
+    let kept = office.access().open(anna, INBOX, false).expect("opens");
+    for _ in 0..1000 {
+        office.access().open(anna, INBOX, false).expect("opens");
+    }
+    let remembered = |office: &Office| office.shared.lock().state.accounts[&anna].folders[&INBOX].views.len();
+    assert!(remembered(&office) < 10);
+    office.shared.lock().forget_ended();
+    assert_eq!(remembered(&office), 1);
+    drop(kept);
+}
