@@ -174,6 +174,24 @@ fn fifty_megabytes_pass_in_little_memory() {
     assert!(left <= LEFT_KIB, "{left} KiB stay behind");
 }
 
+/// Nagle's algorithm keeps the second write back until the first is acknowledged, and a server that has nothing to answer yet does that
+/// after 40 ms unless it is told to. Python's imaplib writes so.
+#[test]
+fn a_literal_and_its_end_in_two_writes_are_not_delayed() {
+    let server = Server::start();
+    let mut imap = server.imap(ANNA);
+    let small = message("two writes", "hello");
+    let times = (0..20).map(|_| {
+        let from = Instant::now();
+        imap.asks(&format!("a APPEND Archive {{{}}}", small.len()), "+ ");
+        imap.send(small.as_bytes());
+        imap.asks("", "a OK");
+        from.elapsed()
+    });
+    let fastest = times.min().expect("times");
+    assert!(fastest < Duration::from_millis(35), "{fastest:?}");
+}
+
 /// A stream that gives a kilobyte a second, once it has been made slow.
 struct Slow {
     stream: TcpStream,

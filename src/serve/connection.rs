@@ -105,6 +105,7 @@ impl Connection {
             let next = self.step(happened)?;
             happened = match next {
                 Next::Read { seconds } => {
+                    self.acknowledge();
                     self.send().await?;
                     self.wait(None, seconds, true).await?
                 }
@@ -129,6 +130,9 @@ impl Connection {
                     Happened::Upgraded
                 }
                 Next::Wait { account, seconds, bytes } => {
+                    if !self.io.inbox.is_empty() {
+                        self.acknowledge();
+                    }
                     self.send().await?;
                     self.wait(account, seconds, bytes).await?
                 }
@@ -175,6 +179,13 @@ impl Connection {
     /// Ends the conversation if the server stops. Waiting looks for that by itself; a session that need not wait does it here.
     fn go_on(&self) -> Result<(), End> {
         if self.server.stop.is_set() { Err(End::Farewell(Farewell::Shutdown)) } else { Ok(()) }
+    }
+
+    /// Bytes of the peer are there that are not answered now.
+    fn acknowledge(&self) {
+        if self.io.out.is_empty() {
+            self.stream.acknowledge();
+        }
     }
 
     /// Waits for a password hash, or for the server to stop.

@@ -428,6 +428,7 @@ enum Chore {
 }
 
 fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) -> io::Result<JoinHandle<()>> {
+    let server = Arc::clone(server);
     let device = Arc::clone(server.shared.lock().journal().device());
     if let Some((offset, length)) = server.shared.lock().journal().prepare_ahead() {
         server.chore(Chore::Prepare { offset, length });
@@ -435,7 +436,10 @@ fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) ->
     thread::Builder::new().name(String::from("housekeeping")).spawn(move || {
         while let Ok(chore) = chores.recv_blocking() {
             match chore {
-                Chore::GiveBack => heap::give_back(),
+                Chore::GiveBack => {
+                    server.shared.lock().forget_ended();
+                    heap::give_back();
+                }
                 Chore::Prepare { offset, length } => {
                     if let Err(error) = device.prepare(offset, length) {
                         log::warn!(

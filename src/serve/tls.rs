@@ -167,6 +167,23 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_names_this_machine_and_our_domains_once() {
+        let domains = ["example.test", "b\u{fc}ro.test", "box.example.test"].map(String::from);
+        let made = self_signed("mail.example.test", &domains, 2026).unwrap();
+        let count = |name: &str| {
+            // A dNSName (RFC 5280 §4.2.1.6): tag, length, name.
+            let entry = [&[0x82, name.len() as u8], name.as_bytes()].concat();
+            made.chain[0].windows(entry.len()).filter(|bytes| *bytes == entry).count()
+        };
+        for name in
+            ["mail.example.test", "example.test", "box.example.test", "mail.box.example.test", "localhost"]
+        {
+            assert_eq!(count(name), 1, "{name}");
+        }
+        assert!(self_signed("", &[], 1970).is_ok(), "a machine without a name");
+    }
+
+    #[test]
     fn a_new_certificate_is_taken_and_a_bad_one_is_not() {
         let make = || Arc::new(self_signed("box", &[String::from("example.test")], 1970).unwrap());
         let (first, second) = (make(), make());

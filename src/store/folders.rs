@@ -172,7 +172,7 @@ impl Access<'_> {
         let serial = self.store.state.accounts.get(&account)?.serial;
         let found = self.store.state.accounts.get_mut(&account)?.folders.get_mut(&folder)?;
         let expunges_told = Arc::new(AtomicU64::new(serial.0));
-        found.views.push(Arc::downgrade(&expunges_told));
+        found.remember_view(Arc::downgrade(&expunges_told));
         let mut view = View {
             account,
             folder,

@@ -156,6 +156,12 @@ impl Store {
         Ok(())
     }
 
+    /// Lets go of what sessions that have ended have left in the state.
+    pub fn forget_ended(&mut self) {
+        let folders = self.state.accounts.values_mut().flat_map(|account| account.folders.values_mut());
+        folders.for_each(state::Folder::forget_views);
+    }
+
     /// Commits everything pending, and that it has been: for the end of a process. Nothing is written if nothing has been since the last.
     ///
     /// # Errors

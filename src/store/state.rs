@@ -488,9 +488,22 @@ impl Folder {
         freed
     }
 
+    /// Notes a view. Those that have ended are forgotten at the latest when the list would have to grow.
+    pub(super) fn remember_view(&mut self, view: Weak<AtomicU64>) {
+        if self.views.len() == self.views.capacity() {
+            self.forget_views();
+        }
+        self.views.push(view);
+    }
+
+    /// Forgets views that have ended.
+    pub(super) fn forget_views(&mut self) {
+        self.views.retain(|view| view.strong_count() > 0);
+    }
+
     /// The serial up to which every view has been told expunges; None without views.
     fn told_by_all(&mut self) -> Option<Serial> {
-        self.views.retain(|view| view.strong_count() > 0);
+        self.forget_views();
         let told = self.views.iter().filter_map(Weak::upgrade).map(|view| view.load(Ordering::Relaxed));
         told.min().map(Serial)
     }

@@ -403,3 +403,18 @@ fn applying_twice_is_applying_once() {
     }
     assert_eq!(all(&twice), all(store.state()));
 }
+
+#[test]
+fn views_that_have_ended_are_forgotten() {
+    let mut office = Office::new();
+    let anna = office.anna;
+    let kept = office.access().open(anna, INBOX, false).expect("opens");
+    for _ in 0..1000 {
+        office.access().open(anna, INBOX, false).expect("opens");
+    }
+    let remembered = |office: &Office| office.shared.lock().state.accounts[&anna].folders[&INBOX].views.len();
+    assert!(remembered(&office) < 10);
+    office.shared.lock().forget_ended();
+    assert_eq!(remembered(&office), 1);
+    drop(kept);
+}
