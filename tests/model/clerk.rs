@@ -40,7 +40,7 @@ impl World {
             430..440 => self.leave(),
             440..560 => self.flags(),
             560..620 => self.expunge(),
-            620..700 => self.copy(),
+            620..700 => self.copy(false),
             700..780 => self.hear(),
             780..800 => self.create(),
             800..812 => self.remove(),
@@ -50,7 +50,8 @@ impl World {
             850..858 => self.mailbox(),
             858..866 => self.alias(),
             866..870 => self.password(),
-            870..970 => self.commit(),
+            870..882 => self.copy(true),
+            882..970 => self.commit(),
             970..990 => self.look(),
             990..995 => self.cut(),
             995..998 => self.restart(),
@@ -327,13 +328,17 @@ impl World {
         self.clients.push(client);
     }
 
-    fn copy(&mut self) {
+    /// `double`: everything once more in the same folder, so that some folders are large.
+    fn copy(&mut self, double: bool) {
         let Some((client, folder)) = self.client() else { return };
-        let set = self.some(&folder);
-        let moving = self.random.below(3) > 0;
+        if double && folder.messages.len() > 500 {
+            return self.clients.push(client);
+        }
+        let set = if double { UidSet(vec![(Uid(1), Uid(u32::MAX))]) } else { self.some(&folder) };
+        let moving = !double && self.random.below(3) > 0;
         let known = &self.office.accounts[&client.address];
         let targets: Vec<u32> = known.folders.values().map(|folder| folder.id).collect();
-        let target = self.one_of(&targets);
+        let target = if double { folder.id } else { self.one_of(&targets) };
         let known = &self.office.accounts[&client.address];
         let uids: Vec<u32> = folder
             .messages
