@@ -218,10 +218,10 @@ impl State {
         // Also of a change that is not whole: its serial has been used.
         self.serial = self.serial.max(serial);
         match record::decode(payload) {
-            Some(records) => match self.parts.join(serial, records) {
-                Some(records) => records.iter().for_each(|record| self.apply(record, serial, position)),
-                None => {}
-            },
+            Some(records) => {
+                let whole = self.parts.join(serial, records).unwrap_or_default();
+                whole.iter().for_each(|record| self.apply(record, serial, position));
+            }
             None => self.unread_records += 1,
         }
     }

@@ -85,7 +85,7 @@ impl World {
         let mut random = Random(seed);
         let device = Memory::new(256 << 20);
         // In the smallest segments a change of a few hundred messages takes several frames.
-        let segment_bytes = [None, Some(16 << 10), Some(16 << 10), Some(256 << 10)][random.below(4) as usize];
+        let segment_bytes = Some([1 << 20, 16 << 10, 16 << 10, 256 << 10][random.below(4) as usize]);
         format(&device, &Format { segment_bytes, force: false }, &mut |bytes| random.fill(bytes))
             .expect("formats");
         let device = Arc::new(device);
