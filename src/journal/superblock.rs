@@ -236,7 +236,7 @@ impl Superblock {
     }
 
     /// The largest payload that a frame of this store can have, bytes.
-    pub(super) fn payload_bytes_max(&self) -> usize {
+    pub fn payload_bytes_max(&self) -> usize {
         (self.segment_bytes as usize - SEGMENT_START as usize - frame::HEADER_BYTES)
             .min(crate::limits::PAYLOAD_BYTES_MAX)
     }

@@ -165,6 +165,36 @@ impl Journal {
         self.append(Kind::Record, account, serial.0, 0, payload)
     }
 
+    /// Takes a change of several records, all of them or none. They are in one batch; a torn one can leave the first of them.
+    pub fn append_records(
+        &mut self,
+        account: AccountId,
+        serial: Serial,
+        payloads: Vec<Vec<u8>>,
+    ) -> Result<Position, AppendError> {
+        let (mut room, mut claimed) = (self.room, self.claimed);
+        for payload in &payloads {
+            let bytes = frame::frame_bytes(payload.len());
+            if payload.len() > self.superblock.payload_bytes_max() {
+                return Err(AppendError::TooLarge);
+            }
+            if bytes > room {
+                claimed += 1;
+                room = u64::from(self.superblock.segment_bytes) - SEGMENT_START;
+            }
+            room -= bytes;
+        }
+        let free = self.free.len() + self.suspect.len();
+        if claimed > self.claimed && free < claimed + SEGMENTS_RESERVED_FOR_RETRY {
+            return Err(AppendError::Full);
+        }
+        let mut position = self.last;
+        for payload in payloads {
+            position = self.append_record(account, serial, payload)?;
+        }
+        Ok(position)
+    }
+
     /// Takes a piece of a message. The body is forgotten again when it is released, or by [`Journal::drop_unheld`].
     pub fn append_body(
         &mut self,
@@ -470,5 +500,10 @@ pub(super) fn recover(
     }
     let mut recovered = Scan::new(device, &superblock, index, visit, verify).run()?;
     recovered.report.bad_copies += 2 - copies;
+    if !recovered.report.unreadable.is_empty() {
+        // A device that gives nothing any more has no bad blocks: it is gone, and without what it holds nothing may be given out.
+        device.forget_cache(0, 2 * BLOCK_BYTES as u64);
+        superblock::read(device)?;
+    }
     Ok((superblock, recovered))
 }

@@ -396,3 +396,22 @@ fn a_frame_that_follows_another_is_not_this_journals() {
         assert_eq!(open(device.clone(), 2).records.len(), records);
     }
 }
+
+#[test]
+fn after_a_cut_positions_are_above_all_seen_and_claims_are_not() {
+    let device = Arc::new(store(8, 1));
+    let mut journal = open(device.clone(), 1).journal;
+    for serial in 1..=2 {
+        journal.append_record(ANNA, Serial(serial), b"fact".to_vec()).unwrap();
+        commit(&mut journal);
+    }
+    // The second one's payload is torn; its header has been seen.
+    device.write_at(16384 + 8192 + 4096 + 64, b"torn").unwrap();
+    let mut journal = open(device.clone(), 2).journal;
+    assert_eq!(journal.append_record(ANNA, Serial(2), b"new".to_vec()), Ok(Position(3)));
+    commit(&mut journal);
+    let mut block = [0; 4096];
+    device.read_at(2 * 16384, &mut block).unwrap();
+    let segment = segment::HeaderBlock::read(&block, journal.superblock(), 1).unwrap().header;
+    assert_eq!((segment.durable, segment.first_position, segment.follows.position), (1, 3, 1));
+}

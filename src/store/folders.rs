@@ -10,7 +10,7 @@ use super::{Access, StoreError};
 use crate::limits::{FOLDER_NAME_BYTES_MAX, FOLDERS_MAX, SUBSCRIPTIONS_MAX};
 use crate::types::{AccountId, FolderId, Serial, SpecialUse, Uid, UidSet};
 
-/// Flag changes that one call of `sync` tells at most; more are told by the next.
+/// Flag changes, and expunges, that one call of `sync` tells at most; more are told by the next.
 const TOLD_AT_ONCE: usize = 500;
 
 /// The UIDVALIDITY after this one: never 0 (RFC 3501 §9 nz-number).
@@ -181,6 +181,7 @@ impl Access<'_> {
             flags_told: serial,
             telling: None,
             expunges_told,
+            expunging: None,
             recent: UidSet::default(),
         };
         take_recent(found, &mut view);
@@ -197,9 +198,10 @@ impl Access<'_> {
         let folder = self.store.state.accounts.get_mut(&account)?.folders.get_mut(&id)?;
         let mut told = Vec::new();
         if expunges {
-            tell_expunges(folder, view, &mut told);
-            let before = view.expunges_told.swap(serial.0, Ordering::Relaxed);
-            if before < serial.0 && !folder.tombstones.is_empty() {
+            if !tell_expunges(folder, view, serial, &mut told) {
+                return Some((told, false));
+            }
+            if !told.is_empty() {
                 self.store.state.bury(account, id);
                 let store = &mut *self.store;
                 store.state.effects(&mut store.journal);
@@ -241,14 +243,26 @@ fn take_recent(folder: &mut Folder, view: &mut View) {
     }
 }
 
-fn tell_expunges(folder: &Folder, view: &View, told: &mut Vec<Told>) {
-    let before = Serial(view.expunges_told.load(Ordering::Relaxed));
-    let gone = folder.tombstones.iter().filter(|(uid, serial)| *serial > before && *uid < view.uid_next);
-    for (already, (uid, _)) in gone.enumerate() {
-        if let Some(entry) = view.find(folder, *uid) {
-            told.push(Told::Expunged { seq: entry.seq - already as u32, uid: *uid });
+/// Tells expunges in portions, in one pass over the tombstones; false: there are more.
+fn tell_expunges(folder: &Folder, view: &mut View, serial: Serial, told: &mut Vec<Told>) -> bool {
+    let (_, target) = view.expunging.unwrap_or((Uid(0), serial));
+    let mut gone = 0;
+    for (uid, at) in folder.tombstones.iter().take_while(|(uid, _)| *uid < view.uid_next) {
+        if view.is_told(*uid, *at) {
+            gone += 1;
+        } else if *at <= target {
+            if told.len() >= TOLD_AT_ONCE {
+                view.expunging = Some((*uid, target));
+                return false;
+            }
+            let index = folder.messages.partition_point(|message| message.uid < *uid);
+            told.push(Told::Expunged { seq: (index - gone) as u32 + 1, uid: *uid });
+            gone += 1;
         }
     }
+    view.expunging = None;
+    view.expunges_told.fetch_max(target.0, Ordering::Relaxed);
+    true
 }
 
 /// Tells flag changes in portions. `telling` keeps the place by UID; changes that happen meanwhile are found by the next pass.

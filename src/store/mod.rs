@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::journal::{AppendError, Bodies, Journal, OpenError, Report};
+use crate::limits::CHANGE_BYTES_MAX;
 use crate::types::{AccountId, BodyId, Position, Serial};
 
 pub mod bucket;
@@ -171,11 +172,14 @@ impl Store {
         self.commit()
     }
 
-    /// Records a change: one frame, one serial, applied at once.
+    /// Records a change: one serial, applied at once; one frame, unless it is larger than one.
     fn record(&mut self, account: AccountId, records: &[Record]) -> Result<Serial, StoreError> {
         let serial = Serial(self.state.serial.0 + 1);
-        let payload = record::encode(records);
-        let position = self.journal.append_record(account, serial, payload)?;
+        let payloads = record::encode_within(records, self.journal.superblock().payload_bytes_max());
+        if payloads.iter().map(Vec::len).sum::<usize>() > CHANGE_BYTES_MAX {
+            return Err(AppendError::TooLarge.into());
+        }
+        let position = self.journal.append_records(account, serial, payloads)?;
         for record in records {
             self.state.apply(record, serial, position);
         }

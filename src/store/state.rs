@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::record::{self, Record};
+use super::record::{self, Parts, Record};
 use crate::journal::Journal;
 use crate::limits::CHANGES_REMEMBERED;
 use crate::types::{
@@ -28,6 +28,8 @@ pub struct State {
     pub account_last: AccountId,
     /// Records that this program could not read: their frames are kept, their meaning is not known.
     pub unread_records: u64,
+    /// Changes of several frames of which not all have been read.
+    parts: Parts,
     /// Of the state that this one is made to succeed: who is looking at what.
     heirs: Heirs,
     /// What `apply` has done to bodies, for the journal's index.
@@ -137,6 +139,8 @@ pub struct Folder {
     pub messages: Vec<Message>,
     /// The tombstones among `messages`: UID and the serial of the expunge, by ascending UID.
     pub tombstones: Vec<(Uid, Serial)>,
+    /// The oldest and the newest serial among the tombstones.
+    pub(super) tombstone_serials: (Serial, Serial),
     /// Messages that are not \Seen.
     pub unseen: u32,
     /// UIDs from here on have been \Recent in no session yet.
@@ -184,6 +188,9 @@ pub struct Message {
     pub date: Time,
 }
 
+/// `Folder::tombstone_serials` where there are none.
+const NO_TOMBSTONES: (Serial, Serial) = (Serial(u64::MAX), Serial(0));
+
 /// The bit of `Message::flags` that marks a tombstone; neither a system flag nor a keyword.
 const TOMBSTONE: Flags = Flags(1 << 7);
 
@@ -208,10 +215,21 @@ impl State {
 
     /// Applies a frame's records at boot.
     pub(super) fn replay(&mut self, serial: Serial, position: Position, payload: &[u8]) {
+        // Also of a change that is not whole: its serial has been used.
+        self.serial = self.serial.max(serial);
         match record::decode(payload) {
-            Some(records) => records.iter().for_each(|record| self.apply(record, serial, position)),
+            Some(records) => {
+                let whole = self.parts.join(serial, records).unwrap_or_default();
+                whole.iter().for_each(|record| self.apply(record, serial, position));
+            }
             None => self.unread_records += 1,
         }
+    }
+
+    /// Changes of several frames that are not whole: the power went before they were acknowledged, or the medium is damaged.
+    /// None of their facts holds.
+    pub fn unfinished(&self) -> impl Iterator<Item = Serial> {
+        self.parts.unfinished()
     }
 
     /// After the replay: gives the journal the bodies that are in use, and drops tombstones. Returns the next free body number.
@@ -258,6 +276,7 @@ impl State {
                 self.settings.position = self.settings.position.max(position);
                 self.settings.apply(record);
             }
+            Record::Part { .. } => {}
             Record::FolderAdded { account, uid_validity, .. } => {
                 self.uid_validity = self.uid_validity.max(*uid_validity);
                 self.apply_mail(*account, record, serial, position);
@@ -339,6 +358,7 @@ impl State {
                     special: *special,
                     messages: Vec::new(),
                     tombstones: Vec::new(),
+                    tombstone_serials: NO_TOMBSTONES,
                     unseen: 0,
                     recent_from: Uid(1),
                     changes: VecDeque::new(),
@@ -452,7 +472,9 @@ impl Folder {
                 if message.uid > *last {
                     break;
                 }
-                if message.expunged() || message.serial >= serial {
+                // The same serial: records of one change follow each other.
+                let newer = message.serial < serial || message.serial == serial && message.flags != flags;
+                if message.expunged() || !newer {
                     continue;
                 }
                 self.unseen -= u32::from(!message.flags.contains(Flags::SEEN));
@@ -481,9 +503,12 @@ impl Folder {
             self.unseen -= u32::from(!message.flags.contains(Flags::SEEN));
             freed += u64::from(message.charge);
             (message.flags, message.serial) = (message.flags.with(TOMBSTONE), serial);
-            let at = self.tombstones.partition_point(|(gone, _)| *gone < uid);
-            self.tombstones.insert(at, (uid, serial));
+            self.tombstones.push((uid, serial));
+            let (oldest, newest) = self.tombstone_serials;
+            self.tombstone_serials = (oldest.min(serial), newest.max(serial));
         }
+        // Two runs that ascend: merged in one pass.
+        self.tombstones.sort();
         self.serial = self.serial.max(serial);
         freed
     }
@@ -528,4 +553,9 @@ fn bury(folder: &mut Folder, holds: &mut Vec<(BodyId, bool)>) {
         keep
     });
     folder.tombstones.retain(|(_, serial)| *serial > told);
+    folder.tombstone_serials = NO_TOMBSTONES;
+    for (_, serial) in &folder.tombstones {
+        let (oldest, newest) = folder.tombstone_serials;
+        folder.tombstone_serials = (oldest.min(*serial), newest.max(*serial));
+    }
 }

@@ -344,6 +344,10 @@ fn a_session_needs_what_it_has_touched_and_nothing_else() {
     let store = office.shared.lock();
     let (durable, last) = (store.journal().durable(), store.journal().last());
     assert!(stranger <= durable && office.needs == last && last > durable);
+    drop(store);
+    let mut reader = Position::default();
+    office.shared.access(&mut reader).folder(office.anna, INBOX).expect("is there");
+    assert_eq!(reader, last, "who reads what is not durable waits for it");
 }
 
 #[test]
@@ -417,4 +421,144 @@ fn views_that_have_ended_are_forgotten() {
     office.shared.lock().forget_ended();
     assert_eq!(remembered(&office), 1);
     drop(kept);
+}
+
+#[test]
+fn many_expunges_are_told_in_portions_and_numbers_stay_right_in_between() {
+    let mut office = Office::new();
+    let anna = office.anna;
+    for _ in 0..2000 {
+        office.deliver(10).expect("fits");
+    }
+    let one = office.access().open(anna, INBOX, false).expect("opens");
+    let mut two = office.access().open(anna, INBOX, false).expect("opens");
+    let odd = UidSet::from_ascending((1..=2000).step_by(2).map(Uid));
+    office.access().expunge(&one, Which::These(&odd)).expect("expunges");
+    let mut known: Vec<u32> = (1..=2000).collect();
+    let mut portions = Vec::new();
+    loop {
+        let (told, whole) = office.access().sync(&mut two, true).expect("is there");
+        portions.push(told.len());
+        for told in told {
+            match told {
+                Told::Expunged { seq, uid } => assert_eq!(known.remove(seq as usize - 1), uid.0),
+                Told::Exists { count, .. } => known.extend(known.len() as u32 + 1001..=count + 1000),
+                other @ Told::Flags { .. } => panic!("{other:?}"),
+            }
+        }
+        // In the middle of it others go on, and the numbers are as the client has them.
+        if portions.len() == 1 {
+            office.deliver(10).expect("fits");
+            office.access().expunge(&one, Which::These(&set(&[2]))).expect("expunges");
+        }
+        let mut store = office.access();
+        let folder = store.folder(anna, INBOX).expect("is there");
+        assert_eq!(two.count(folder) as usize, known.len());
+        for (index, uid) in known.iter().enumerate().step_by(7) {
+            let entry = two.by_seq(folder, index as u32 + 1).expect("is there");
+            assert_eq!(entry.message.uid.0, *uid);
+            assert_eq!(two.find(folder, entry.message.uid).expect("is there").seq as usize, index + 1);
+        }
+        if whole {
+            break;
+        }
+    }
+    assert_eq!(portions, [500, 501], "and EXISTS");
+    let (told, whole) = office.access().sync(&mut two, true).expect("is there");
+    assert_eq!((told, whole), (vec![Told::Expunged { seq: 1, uid: Uid(2) }], true));
+}
+
+/// Twenty thousand messages change their folder at once: one change, of several frames, whole or not at all.
+#[test]
+fn a_large_folder_is_moved_as_a_whole() {
+    let mut office = Office::new();
+    let anna = office.anna;
+    for _ in 0..20_000 {
+        office.deliver(10).expect("fits");
+        if office.shared.lock().journal().pending_bytes() > 1 << 20 {
+            office.shared.lock().commit().expect("commits");
+        }
+    }
+    let old = office.access().folder_create(anna, "Old", None).expect("creates");
+    let view = office.access().open(anna, INBOX, false).expect("opens");
+    let all = UidSet(vec![(Uid(1), Uid(u32::MAX))]);
+    office.access().flags_set(&view, &set(&[1, 3, 5]), FlagChange::Add, Flags::FLAGGED, None).expect("sets");
+    office.shared.lock().commit().expect("commits");
+    let used = office.used();
+    let counts = |office: &mut Office| {
+        let account = office
+            .access()
+            .account(anna)
+            .map(|account| [INBOX, old].map(|folder| account.folders.get(&folder).map_or(0, Folder::count)));
+        account.expect("is there")
+    };
+    let moved = office.access().r#move(&view, &all, old).expect("moves").expect("some");
+    assert_eq!(
+        (moved.from, moved.to),
+        (UidSet(vec![(Uid(1), Uid(20_000))]), UidSet(vec![(Uid(1), Uid(20_000))]))
+    );
+    assert_eq!((counts(&mut office), office.used()), ([0, 20_000], used));
+    // Cut while it is being written, wherever: before or after, never in between.
+    office.device.cut_after(0);
+    assert!(office.shared.lock().commit().is_err());
+    let mut seen = [0, 0];
+    for seed in 0..4 {
+        let torn = office.device.survive(Outcome::ALL[seed as usize % 4], seed);
+        let (device, shared) = open(torn);
+        let mut other = Office { device, shared, needs: Position::default(), anna };
+        let found = counts(&mut other);
+        assert!(found == [20_000, 0] || found == [0, 20_000], "{found:?}");
+        seen[usize::from(found[0] == 0)] += 1;
+        assert_eq!(other.used(), used);
+        // What is left of the torn one does not mix with the change that comes next.
+        let view = other.access().open(anna, INBOX, false).expect("opens");
+        other.access().r#move(&view, &all, old).expect("moves");
+        assert_eq!(counts(&mut other), [0, 20_000]);
+        if seed == 3 {
+            other.reopen();
+            assert_eq!((counts(&mut other), other.used()), ([0, 20_000], used));
+        }
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
+}
+
+#[test]
+fn a_change_that_does_not_fit_is_refused_whole() {
+    let mut office = Office::new();
+    let anna = office.anna;
+    for _ in 0..3000 {
+        office.deliver(10).expect("fits");
+    }
+    let body = office.access().new_body();
+    loop {
+        let mut store = office.shared.lock();
+        if store.append_piece(body, 0, vec![0; 64 << 10]).is_err() {
+            break;
+        }
+        store.commit().expect("commits");
+    }
+    // What is left for records takes small changes longer than everything at once.
+    let (mut folders, all) = ((INBOX, FolderId(5)), UidSet(vec![(Uid(1), Uid(u32::MAX))]));
+    let mut refused = None;
+    for _ in 0..1000 {
+        let (used, serial) = (office.used(), office.shared.lock().state().serial);
+        let view = office.access().open(anna, folders.0, false).expect("opens");
+        let result = office.access().r#move(&view, &all, folders.1);
+        if let Err(error) = result {
+            refused = Some(error);
+            assert_eq!(office.shared.lock().state().serial, serial);
+            assert_eq!(office.used(), used);
+            break;
+        }
+        folders = (folders.1, folders.0);
+    }
+    assert_eq!(refused, Some(StoreError::NoSpace));
+    let view = office.access().open(anna, folders.0, false).expect("opens");
+    office.access().expunge(&view, Which::Deleted).expect("nothing is deleted");
+    let first = office.access().folder(anna, folders.0).and_then(|folder| folder.live().next().copied());
+    let first = set(&[first.expect("some").uid.0]);
+    assert_eq!(office.access().expunge(&view, Which::These(&first)), Ok(first.clone()), "a small one fits");
+    let used = office.used();
+    office.reopen();
+    assert_eq!(office.used(), used);
 }

@@ -28,6 +28,8 @@ pub struct View {
     pub(super) telling: Option<(Uid, Serial)>,
     /// Expunges up to here have been told; shared with the folder, which keeps tombstones by it.
     pub(super) expunges_told: Arc<AtomicU64>,
+    /// While expunges are being told in portions: of those up to this serial, the ones with a lower UID than this have been told.
+    pub(super) expunging: Option<(Uid, Serial)>,
     /// The messages that are \Recent here.
     pub(super) recent: UidSet,
 }
@@ -74,13 +76,28 @@ pub enum Told {
 }
 
 impl View {
-    fn expunges(&self) -> Serial {
-        Serial(self.expunges_told.load(Ordering::Relaxed))
+    /// Whether the view has been told of this expunge.
+    pub(super) fn is_told(&self, uid: Uid, serial: Serial) -> bool {
+        let told = Serial(self.expunges_told.load(Ordering::Relaxed));
+        serial <= told || self.expunging.is_some_and(|(below, target)| uid < below && serial <= target)
     }
 
     /// Whether the message is in the view.
     fn has(&self, message: &Message) -> bool {
-        message.uid < self.uid_next && (!message.expunged() || message.serial > self.expunges())
+        message.uid < self.uid_next && !(message.expunged() && self.is_told(message.uid, message.serial))
+    }
+
+    /// How many of these tombstones the view no longer has. Most often all or none, which must be cheap: FETCH asks for each message.
+    fn told_of(&self, folder: &Folder, tombstones: &[(Uid, Serial)]) -> usize {
+        let told = Serial(self.expunges_told.load(Ordering::Relaxed));
+        let (oldest, newest) = folder.tombstone_serials;
+        if newest <= told {
+            tombstones.len()
+        } else if oldest > told && self.expunging.is_none() {
+            0
+        } else {
+            tombstones.iter().filter(|(uid, serial)| self.is_told(*uid, *serial)).count()
+        }
     }
 
     /// How many messages the view has.
@@ -90,10 +107,11 @@ impl View {
 
     /// How many messages of the view have a lower UID.
     fn seq_before(&self, folder: &Folder, uid: Uid) -> u32 {
-        let index = folder.messages.partition_point(|message| message.uid < uid.min(self.uid_next));
-        let told = self.expunges();
-        let gone = folder.tombstones.iter().take_while(|(gone, _)| *gone < uid.min(self.uid_next));
-        (index - gone.filter(|(_, serial)| *serial <= told).count()) as u32
+        let uid = uid.min(self.uid_next);
+        let index = folder.messages.partition_point(|message| message.uid < uid);
+        let before = folder.tombstones.partition_point(|(gone, _)| *gone < uid);
+        let before = folder.tombstones.get(..before).unwrap_or_default();
+        (index - self.told_of(folder, before)) as u32
     }
 
     /// The first message of the view whose UID is `from` or higher and in `set`.
@@ -129,13 +147,12 @@ impl View {
             return None;
         }
         // The message's index is seq - 1 and as many more as there are tombstones before it that this view no longer has.
-        let told = self.expunges();
         let mut index = seq as usize - 1;
         for (uid, serial) in &folder.tombstones {
             if folder.messages.get(index).is_none_or(|message| *uid > message.uid) {
                 break;
             }
-            index += usize::from(*serial <= told);
+            index += usize::from(self.is_told(*uid, *serial));
         }
         let message = folder.messages[index..].iter().find(|message| self.has(message))?;
         Some(Entry { seq, message: *message, expunged: message.expunged() })

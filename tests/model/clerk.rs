@@ -40,7 +40,7 @@ impl World {
             430..440 => self.leave(),
             440..560 => self.flags(),
             560..620 => self.expunge(),
-            620..700 => self.copy(),
+            620..700 => self.copy(0),
             700..780 => self.hear(),
             780..800 => self.create(),
             800..812 => self.remove(),
@@ -50,7 +50,8 @@ impl World {
             850..858 => self.mailbox(),
             858..866 => self.alias(),
             866..870 => self.password(),
-            870..970 => self.commit(),
+            870..871 => self.double(),
+            871..970 => self.commit(),
             970..990 => self.look(),
             990..995 => self.cut(),
             995..998 => self.restart(),
@@ -226,6 +227,10 @@ impl World {
     /// A client whose folder is still there, taken out; the clerk puts it back.
     fn client(&mut self) -> Option<(Client, Folder)> {
         let place = self.random.below(self.clients.len() as u64) as usize;
+        self.nth_client(place)
+    }
+
+    fn nth_client(&mut self, place: usize) -> Option<(Client, Folder)> {
         let client = self.clients.get(place)?;
         let account = self.office.accounts.get(&client.address).filter(|known| known.id == client.account.0);
         let folder = account.and_then(|account| account.folder(client.folder)).cloned();
@@ -327,13 +332,40 @@ impl World {
         self.clients.push(client);
     }
 
-    fn copy(&mut self) {
-        let Some((client, folder)) = self.client() else { return };
-        let set = self.some(&folder);
-        let moving = self.random.below(3) > 0;
+    /// Makes a folder large, so that what is done to all of it takes several frames; sometimes the power goes while it is written.
+    fn double(&mut self) {
+        for _ in 0..8 {
+            self.select();
+        }
+        self.clients.sort_by_key(|client| std::cmp::Reverse(client.list.len()));
+        for _ in 0..9 {
+            self.copy(250);
+        }
+        self.commit();
+        self.copy(600);
+        if self.random.below(3) > 0 {
+            self.cut();
+        }
+    }
+
+    /// `most`: everything that is small once more in the same folder, unless it has more than so many messages; 0: something somewhere.
+    fn copy(&mut self, most: usize) {
+        let double = most > 0;
+        let client = if double { self.nth_client(0) } else { self.client() };
+        let Some((mut client, folder)) = client else { return };
+        if double {
+            assert!(self.access(|store| client.sync(store, true)));
+        }
+        if double && folder.messages.len() > most {
+            return self.clients.insert(0, client);
+        }
+        let small = folder.messages.iter().filter(|(_, message)| message.charge < 8000);
+        let small = UidSet::from_ascending(small.map(|(uid, _)| Uid(*uid)));
+        let set = if double { small } else { self.some(&folder) };
+        let moving = !double && self.random.below(3) > 0;
         let known = &self.office.accounts[&client.address];
         let targets: Vec<u32> = known.folders.values().map(|folder| folder.id).collect();
-        let target = self.one_of(&targets);
+        let target = if double { folder.id } else { self.one_of(&targets) };
         let known = &self.office.accounts[&client.address];
         let uids: Vec<u32> = folder
             .messages
@@ -370,7 +402,8 @@ impl World {
                 self.became(before, vec![Change::Copied(address, folder.id, target, uids, moving)]);
             }
         }
-        self.clients.push(client);
+        // The same client is the next one again.
+        if double { self.clients.insert(0, client) } else { self.clients.push(client) }
     }
 
     /// The folder that the store has made, with the number and UIDVALIDITY that it gave.
