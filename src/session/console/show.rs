@@ -115,6 +115,9 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         room(promised),
         room(all.saturating_sub(promised))
     );
+    if let Some((now, most)) = call.facts.memory.and_then(|memory| memory()) {
+        let _ = writeln!(out, "Memory       {}, at most {} so far", room(now), room(most));
+    }
     let _ = writeln!(out, "Domains      {domains}, aliases {aliases}");
     let ports: Vec<String> = PORTS
         .iter()
