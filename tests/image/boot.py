@@ -5,7 +5,8 @@ Usage: tests/image/boot.py BOARD [CUTS]      run by `scripts/test image`; the im
 
 What is proven: nothing is served before there is an administrator; the set-up typed on the serial line holds; a thousand pasted lines
 are all taken; TLS clients send by SMTP and fetch by IMAP and POP3; after each of CUTS power cuts (QEMU is killed) in the middle of
-deliveries the box comes up by itself and has every message that it had acknowledged.
+deliveries the box comes up by itself and has every message that it had acknowledged; a set-up file on the card is carried out and erased;
+a clock at 1970 and a cable that comes late are borne.
 """
 import imaplib
 import os
@@ -29,6 +30,8 @@ CARD = 512 * MIB
 PORTS = (25, 110, 143, 465, 587, 993, 995)
 ADMIN, PASSWORD = "sesame, open", "correct horse 9"
 ANNA, BEN = "anna@example.test", "ben@example.test"
+QUESTIONS = (("domain", "example.test"), ("first mailbox", "anna"), ("size", "L"), ("made up", "no"))
+UNATTENDED, UNATTENDED_PASSWORD = "carla@unattended.test", "hang up the coat"
 PASTED = 1000
 CLIENTS = 10
 TLS = ssl.create_default_context()
@@ -76,11 +79,12 @@ class Box:
                 file = self.folder / word.partition("BOOT/")[2]
                 subprocess.run(["mcopy", "-n", "-o", "-i", f"{self.card}@@{MIB}", f"::{file.name}", file], check=True)
                 words[at] = file.read_text().strip() if word.startswith("@") else str(file)
-        return [*words, "-netdev", f"user,id=net,restrict=on{forwards}", "-display", "none", "-monitor", "none", "-no-reboot"]
+        return [*words, "-netdev", f"user,id=net,restrict=on{forwards}", "-display", "none", "-no-reboot",
+                "-monitor", f"unix:{self.folder}/monitor,server,nowait"]
 
-    def power_on(self):
+    def power_on(self, *more):
         self.heard, self.since = bytearray(), time.monotonic()
-        self.qemu = subprocess.Popen(self.words(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.qemu = subprocess.Popen([*self.words(), *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.bytes = queue.SimpleQueue()
         threading.Thread(target=self.listen, args=(self.qemu, self.bytes), daemon=True).start()
 
@@ -93,6 +97,17 @@ class Box:
     def power_off(self):
         self.qemu.kill()
         self.qemu.wait()
+
+    def cable(self, state):
+        """Pulls the network cable out, or puts it in."""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            while monitor.connect_ex(f"{self.folder}/monitor"):
+                time.sleep(0.05)
+            monitor.sendall(f"set_link net {state}\n".encode())
+            monitor.settimeout(5)
+            heard = b""
+            while heard.count(b"(qemu)") < 2:
+                heard += monitor.recv(4096)
 
     def until(self, wanted, seconds=120):
         """What is heard on the serial line up to this."""
@@ -130,7 +145,7 @@ class Box:
         return said
 
     def log_in(self):
-        self.until("Password: ")
+        """Where a password is asked for."""
         self.send(ADMIN + "\r")
         self.until("postfach> ")
 
@@ -155,9 +170,9 @@ def message(number):
     return f"From: {BEN}\r\nTo: {ANNA}\r\nSubject: number {number}\r\n\r\n{'x' * 60}\r\n"
 
 
-def imap(box, name=ANNA):
+def imap(box, name=ANNA, password=PASSWORD):
     client = imaplib.IMAP4_SSL("127.0.0.1", box.base + 993, ssl_context=TLS, timeout=120)
-    client.login(name, PASSWORD)
+    client.login(name, password)
     return client
 
 
@@ -182,9 +197,12 @@ def first_start(box):
         if box.answers(port):
             raise SystemExit(f"port {port} is served before there is an administrator")
     box.set_password("", ADMIN)
-    box.command("domain add example.test")
-    for name in (ANNA, BEN):
-        box.set_password(f"mailbox add {name} size L", PASSWORD)
+    box.send("setup\r")
+    for question, answer in QUESTIONS:
+        box.until(question)
+        box.send(answer + "\r")
+    box.set_password("", PASSWORD)
+    box.set_password(f"mailbox add {BEN} size L", PASSWORD)
     if ANNA not in box.command("mailbox list"):
         raise SystemExit("the mailbox is not there")
     say(f"set up and served after {box.until_it_answers():.1f} s")
@@ -261,13 +279,55 @@ def cut(box, count):
             ledger.update(sender.acknowledged)
             first = max(first, sender.next + 3)
         box.power_on()
+        box.until("Postfach starts.")
+        handed_over = time.monotonic()
+        box.until("Password: ")
+        ready = time.monotonic() - handed_over
         seconds = box.until_it_answers()
         missing = ledger - numbers(box)
         if missing:
             raise SystemExit(f"after power cut {number + 1} acknowledged messages are missing: {sorted(missing)[:10]}")
-        say(f"power cut {number + 1}: {len(ledger)} acknowledged messages are all there, up after {seconds:.1f} s")
+        say(f"power cut {number + 1}: {len(ledger)} acknowledged messages are all there, "
+            f"up after {seconds:.1f} s, {ready:.1f} s after the kernel")
     if count and not ledger:
         raise SystemExit("nothing was delivered between the cuts: they prove nothing")
+    if count:
+        box.log_in()
+        say(box.command("status"))
+
+
+def unattended(box):
+    """A set-up file on the card; a clock that stands at 1970; no cable at first."""
+    file = box.folder / "postfach.setup"
+    name = UNATTENDED.partition("@")[2]
+    file.write_text(f"domain add {name}\nmailbox add {UNATTENDED} size S\n{UNATTENDED_PASSWORD}\n")
+    partition = f"{box.card}@@{MIB}"
+    subprocess.run(["mcopy", "-n", "-o", "-i", partition, file, "::"], check=True)
+    box.power_on("-rtc", "base=1970-01-01")
+    box.cable("off")
+    box.until("Password: ")
+    box.send("\x00\xff\x1b[Anot this one\r")
+    box.until("Wrong password.")
+    box.until("Password: ")
+    box.log_in()
+    if box.answers():
+        raise SystemExit("the cable is out, and yet the box answers")
+    box.cable("on")
+    box.until_it_answers()
+    client = imap(box, UNATTENDED, UNATTENDED_PASSWORD)
+    client.append("INBOX", None, None, b"Subject: what time is it?\r\n\r\n")
+    client.select("INBOX")
+    told = client.fetch("1", "(INTERNALDATE)")[1][0]
+    client.logout()
+    if imaplib.Internaldate2tuple(told).tm_year < 2026:
+        raise SystemExit(f"the clock is wrong: {told}")
+    box.power_off()
+    if "postfach" in subprocess.run(["mdir", "-b", "-i", partition, "::"], capture_output=True, text=True).stdout:
+        raise SystemExit("the set-up file is still there")
+    with box.card.open("rb") as card:
+        if UNATTENDED_PASSWORD.encode() in card.read(80 * MIB):
+            raise SystemExit("the set-up file's password is still on the card")
+    say("a set-up file was carried out and erased; no cable at first; the clock does not stand at 1970")
 
 
 def main():
@@ -279,8 +339,8 @@ def main():
             use(box)
             paste(box)
             cut(box, cuts)
-            box.log_in()
-            say(box.command("status"))
+            box.power_off()
+            unattended(box)
         finally:
             if box.qemu:
                 box.power_off()

@@ -57,7 +57,7 @@ impl Console {
                 let new = cx.store().settings().domains.is_empty();
                 self.say(io, "The administrator's password is set.\n");
                 if new {
-                    self.say(io, "Next: `setup` asks five questions, and then mail can come.\n");
+                    self.say(io, "Next: `setup` asks four questions, and then mail can come.\n");
                 }
                 self.say(io, GREETING);
                 self.prompt(io)

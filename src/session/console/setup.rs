@@ -1,4 +1,5 @@
-//! `setup`: a few questions instead of commands, for who sees this console for the first time.
+//! `setup`: a few questions instead of commands, for who sees this console for the first time. Mail for the postmaster needs none: it
+//! comes into a domain's first mailbox.
 //!
 //! An empty answer takes what stands in brackets. A wrong answer is told and asked for again; in a script it ends the script. Nothing is
 //! changed before the last question is answered. It refuses to know anything that the commands do not: they do what it has been told.
@@ -18,8 +19,8 @@ struct Question {
     check: fn(&str, &[String], &mut Call<'_, '_>) -> Result<String, Failure>,
 }
 
-/// All of them. The first four answers are the arguments of [`set`].
-static QUESTIONS: [Question; 5] = [
+/// All of them. The first three answers are the arguments of [`set`].
+static QUESTIONS: [Question; 4] = [
     Question {
         text: "Which domain shall get mail here?",
         default: |_, call| {
@@ -48,17 +49,6 @@ static QUESTIONS: [Question; 5] = [
         },
     },
     Question {
-        text: "Shall mail for the postmaster come into it too?",
-        default: |answers, call| yes_if(!has_postmaster(answers, call)),
-        check: |word, answers, call| {
-            let answer = yes_or_no(word)?;
-            if answer == "yes" && has_postmaster(answers, call) {
-                return Err(Failure::Refused(format!("{} has its place already", postmaster(answers))));
-            }
-            Ok(answer)
-        },
-    },
-    Question {
         text: "Shall a password be made up for it?",
         default: |_, _| yes_if(true),
         check: |word, _, _| yes_or_no(word),
@@ -75,20 +65,6 @@ fn yes_or_no(word: &str) -> Result<String, Failure> {
         "no" | "n" | "nein" => Ok(yes_if(false)),
         _ => Err(Failure::Refused(format!("`{word}` is neither yes nor no"))),
     }
-}
-
-fn postmaster(answers: &[String]) -> String {
-    format!("postmaster@{}", answers.first().map(String::as_str).unwrap_or_default())
-}
-
-/// Whether that address is a mailbox or an alias, or will be.
-fn has_postmaster(answers: &[String], call: &mut Call<'_, '_>) -> bool {
-    let address = postmaster(answers);
-    let mut store = call.cx.store();
-    let settings = store.settings();
-    answers.contains(&address)
-        || settings.aliases.contains_key(&address)
-        || settings.addresses.contains_key(&address)
 }
 
 impl Console {
@@ -158,7 +134,7 @@ impl Console {
 
 /// Does what the answers say, with the hash of the mailbox's password.
 pub fn set(answers: &[&str], phc: String, call: &mut Call<'_, '_>) -> Result<(), Failure> {
-    let [domain, mailbox, size, to_postmaster] = *answers else {
+    let [domain, mailbox, size] = *answers else {
         return Err(Failure::Refused(String::from("not all questions were answered")));
     };
     let added = call.cx.store().domain_add(domain);
@@ -167,9 +143,6 @@ pub fn set(answers: &[&str], phc: String, call: &mut Call<'_, '_>) -> Result<(),
         Err(error) => return Err(Failure::Refused(settings::refused(error))),
     }
     settings::mailbox_add(&[mailbox, "size", size], phc, call)?;
-    if to_postmaster == "yes" {
-        settings::alias_add(&[&format!("postmaster@{domain}"), mailbox], call)?;
-    }
     call.out.push_str(&format!("Next: show client {mailbox}\n"));
     Ok(())
 }

@@ -70,7 +70,7 @@ const fn row(words: &'static [&'static str], arguments: &'static str, help: &'st
 
 /// Every command, in the order in which help shows them.
 pub static TABLE: [Row; 19] = [
-    row(&["setup"], "", "Answer five questions: a domain and a mailbox. May be done again.", setup::ACT),
+    row(&["setup"], "", "Answer four questions: a domain and a mailbox. May be done again.", setup::ACT),
     row(&["status"], "", "How the box is doing; what needs attention comes first.", Act::Do(show::status)),
     row(&["domain", "add"], "DOMAIN", "Take mail for this domain.", Act::Do(settings::domain_add)),
     row(
@@ -126,8 +126,8 @@ pub static TABLE: [Row; 19] = [
     ),
     row(
         &["show", "config"],
-        "",
-        "Show all settings as commands that can be pasted back; passwords as hashes.",
+        "[public]",
+        "Show all settings as commands that can be pasted back; passwords as hashes, or with public not at all.",
         Act::Do(show::config),
     ),
     row(&["show", "client"], "ADDRESS", "Show what to type into a mail program.", Act::Do(show::client)),
