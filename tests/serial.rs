@@ -3,7 +3,8 @@
 mod server;
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,11 @@ fn the_console_is_spoken_on_a_serial_line() {
     let (mut terminal, device) = Terminal::new();
     let mut server = Server::start_with(&[], &["--serial", &device]);
     terminal.until("no administrator's password yet");
+    // Nothing is served before there is one.
+    for port in [25, 143, 993] {
+        let refused = TcpStream::connect(("127.0.0.1", server.port(port))).expect_err("refuses");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{port}");
+    }
     terminal.until("New password: ");
     terminal.send(b"domain list\r");
     terminal.until("The same again: ");
@@ -75,6 +81,11 @@ fn the_console_is_spoken_on_a_serial_line() {
     terminal.send(b"sesame, open\n");
     let heard = terminal.until("postfach> ");
     assert!(!heard.contains("sesame"), "{heard}");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(("127.0.0.1", server.port(143))).is_err() {
+        assert!(Instant::now() < deadline, "the ports stay closed");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 
     // Typed with a mistake, noise and an arrow key.
     terminal.send(b"domaim\x7fn \xff\x00\x1b[Alist\r");

@@ -53,3 +53,13 @@ pub fn give_back() {
         libc::malloc_trim(0);
     }
 }
+
+/// Bytes of memory that this process has now, and the most it ever had; None where the system does not tell.
+pub fn resident() -> Option<(u64, u64)> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+    };
+    Some((bytes("VmRSS:")?, bytes("VmHWM:")?))
+}

@@ -1,4 +1,5 @@
 //! The listening sockets: all of them are bound before the first connection is taken, so a server that starts serves everything.
+//! Bound and not yet open, a port refuses connections as if nobody were there.
 //!
 //! What is set on a listening socket holds for the connections taken from it (Linux): no delay for small packets, and probes that
 //! find out that a peer is dead. Refuses more connections than `limits` say: they are told so and closed.
@@ -31,10 +32,26 @@ const REST: Duration = Duration::from_millis(100);
 /// Between two lines about that in the log.
 const COMPLAINT: Duration = Duration::from_secs(60);
 
-/// A socket that listens, and for what.
+/// A socket that has its address, and for what.
 pub struct Bound {
     port: Port,
+    address: SocketAddr,
     listener: Async<TcpListener>,
+}
+
+impl Bound {
+    /// Lets connections in. A second call changes nothing.
+    ///
+    /// # Errors
+    /// Somebody else has opened the port meanwhile.
+    pub fn open(&self) -> Result<(), Error> {
+        rustix::net::listen(&self.listener, BACKLOG)
+            .map_err(|error| cannot_listen(self.address, self.port, &error.into()))
+    }
+}
+
+fn cannot_listen(address: SocketAddr, port: Port, error: &io::Error) -> Error {
+    Error::new(format!("cannot listen on {address} ({:?}): {error}", port.service))
 }
 
 /// Binds every port on every address.
@@ -50,13 +67,11 @@ pub fn bind(addresses: &[IpAddr], base: u16) -> Result<Vec<Bound>, Error> {
             Error::new(format!("port base {base} is too high: port {} would be beyond 65535", port.number))
         })?;
         for address in addresses.iter().filter_map(|address| place(*address, port)) {
-            match listen(SocketAddr::new(address, number)) {
-                Ok(listener) => all.push(Bound { port, listener }),
-                Err(error) if address.is_ipv6() && !asked && no_ipv6(&error) => {}
-                Err(error) => {
-                    let at = SocketAddr::new(address, number);
-                    return Err(Error::new(format!("cannot listen on {at} ({:?}): {error}", port.service)));
-                }
+            let (ipv6, address) = (address.is_ipv6(), SocketAddr::new(address, number));
+            match socket(address) {
+                Ok(listener) => all.push(Bound { port, address, listener }),
+                Err(error) if ipv6 && !asked && no_ipv6(&error) => {}
+                Err(error) => return Err(cannot_listen(address, port, &error)),
             }
         }
     }
@@ -77,7 +92,7 @@ fn no_ipv6(error: &io::Error) -> bool {
     matches!(error, Some(rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL))
 }
 
-fn listen(address: SocketAddr) -> io::Result<Async<TcpListener>> {
+fn socket(address: SocketAddr) -> io::Result<Async<TcpListener>> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
@@ -94,12 +109,15 @@ fn listen(address: SocketAddr) -> io::Result<Async<TcpListener>> {
     sockopt::set_tcp_keepcnt(&socket, (DEAD_PEER_SECONDS / 2 - PROBE_SECONDS) / PROBE_SECONDS)?;
     sockopt::set_tcp_user_timeout(&socket, (DEAD_PEER_SECONDS - PROBE_SECONDS) * 1000)?;
     rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
     Async::new_nonblocking(TcpListener::from(socket))
 }
 
-/// Takes connections, for ever.
+/// Takes connections, for ever, as soon as the server is open.
 pub async fn accept_all(server: Arc<Server>, bound: Bound) {
+    server.open.wait().await;
+    if let Err(error) = bound.open() {
+        return log::error!("{error}");
+    }
     let mut complained = None;
     loop {
         match bound.listener.accept().await {

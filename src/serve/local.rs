@@ -145,7 +145,7 @@ impl Here {
             Secrets::start().map_err(|error| Error::new(format!("cannot start a thread: {error}")))?;
         let mut here = Here {
             shared: Shared::new(store),
-            session: Console::new(Mode::Socket, Facts { fingerprint, started: None, warnings }),
+            session: Console::new(Mode::Socket, Facts { fingerprint, started: None, warnings, memory: None }),
             io: Io::default(),
             needs: Position::default(),
             secrets,

@@ -120,7 +120,9 @@ pub struct Server {
     tls: tls::Tls,
     secrets: secret::Secrets,
     reads: pool::Pool,
-    stop: Stop,
+    stop: Latch,
+    /// The mail ports take connections. With a serial line they wait for an administrator's password.
+    open: Latch,
     crowd: Arc<crowd::Crowd>,
     executor: Executor<'static>,
     sessions: Sessions,
@@ -169,6 +171,21 @@ impl Server {
         .await
     }
 
+    /// Opens the ports. A box, which has a serial line, serves nothing before somebody is its administrator: then they open later.
+    fn open_when_set_up(&self, serial: bool, bound: &[listen::Bound]) -> Result<(), Error> {
+        if serial && self.shared.lock().state().settings.admin.is_none() {
+            log::warn!(
+                "no administrator's password is set: the serial line asks for one, and no port is open until then"
+            );
+            return Ok(());
+        }
+        for bound in bound {
+            bound.open()?;
+        }
+        self.open.set();
+        Ok(())
+    }
+
     /// Takes in settings that have become durable. Under the store's lock.
     fn settled(&self, store: &Store) {
         let settings = &store.state().settings;
@@ -177,6 +194,9 @@ impl Server {
         }
         if let Some(certificate) = &settings.certificate {
             self.tls.renew(certificate);
+        }
+        if settings.admin.is_some() {
+            self.open.set();
         }
         let host = host_name(&settings.domains);
         if *self.host() != *host {
@@ -201,20 +221,29 @@ impl Server {
     }
 }
 
-/// The end of the server, told to everybody who waits.
+/// Something that happens once, told to everybody who waits for it.
 #[derive(Default)]
-struct Stop {
+struct Latch {
     set: AtomicBool,
     event: Event,
 }
 
-impl Stop {
+impl Latch {
     fn is_set(&self) -> bool {
         self.set.load(Ordering::Acquire)
     }
 
     fn listen(&self) -> EventListener {
         self.event.listen()
+    }
+
+    async fn wait(&self) {
+        while !self.is_set() {
+            let listener = self.listen();
+            if !self.is_set() {
+                listener.await;
+            }
+        }
     }
 
     fn set(&self) {
@@ -252,7 +281,8 @@ impl Running {
             tls,
             secrets: secret::Secrets::start()?,
             reads: pool::Pool::start("read", READ_THREADS, CONNECTIONS_MAX)?,
-            stop: Stop::default(),
+            stop: Latch::default(),
+            open: Latch::default(),
             crowd: Arc::new(crowd::Crowd::new(descriptors)),
             executor: Executor::new(),
             sessions,
@@ -262,6 +292,7 @@ impl Running {
             warnings,
             housekeeping,
         });
+        server.open_when_set_up(serial.is_some(), &bound)?;
         let committer = start_committer(&server)?;
         let (end, mut others) = start_sessions(&server)?;
         others.push(start_housekeeping(&server, chores)?);

@@ -1,6 +1,6 @@
 //! What is served where: the table of ports, and which session speaks on each.
 
-use super::Server;
+use super::{Server, heap};
 use crate::session::Session;
 use crate::session::console::{Console, Facts, Mode};
 use crate::session::imap::Imap;
@@ -77,5 +77,5 @@ pub fn session_of(service: Service, server: &Server) -> Box<dyn Session> {
 /// What the console tells of the server.
 fn facts(server: &Server) -> Facts {
     let (fingerprint, warnings) = (server.fingerprint(), server.warnings().to_vec());
-    Facts { fingerprint, started: Some(server.started()), warnings }
+    Facts { fingerprint, started: Some(server.started()), warnings, memory: Some(heap::resident) }
 }

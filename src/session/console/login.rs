@@ -54,7 +54,11 @@ impl Console {
         match done {
             Ok(()) => {
                 self.admin = Some(phc);
+                let new = cx.store().settings().domains.is_empty();
                 self.say(io, "The administrator's password is set.\n");
+                if new {
+                    self.say(io, "Next: `setup` asks four questions, and then mail can come.\n");
+                }
                 self.say(io, GREETING);
                 self.prompt(io)
             }

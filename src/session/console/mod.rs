@@ -39,6 +39,7 @@ mod help;
 pub mod line;
 mod login;
 mod settings;
+mod setup;
 mod show;
 mod table;
 #[cfg(test)]
@@ -87,7 +88,12 @@ pub struct Facts {
     pub started: Option<Time>,
     /// What was found when the store was opened and the owner should know, each a sentence.
     pub warnings: Vec<String>,
+    /// How much memory is in use; asked when it is shown.
+    pub memory: Option<MemoryGauge>,
 }
+
+/// Tells the bytes of memory in use now, and at most so far.
+pub type MemoryGauge = fn() -> Option<(u64, u64)>;
 
 /// How the other side of a socket wants to be spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +122,8 @@ enum Waiting {
     Login,
     /// A command.
     Command,
+    /// The answer to a question of a command's.
+    Question { row: &'static Row, answers: Vec<String> },
     /// A password, for the first time or again.
     Password { first: Option<Vec<u8>> },
     /// The answer to a job: a login, or the command under way.
@@ -261,7 +269,11 @@ impl Console {
     fn interrupt(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
         self.pending = None;
         match self.waiting {
-            Waiting::Command | Waiting::Password { .. } if self.admin.is_some() => self.prompt(io),
+            Waiting::Command | Waiting::Question { .. } | Waiting::Password { .. }
+                if self.admin.is_some() =>
+            {
+                self.prompt(io)
+            }
             _ => self.log_in(io, cx),
         }
     }
@@ -271,9 +283,16 @@ impl Console {
             Waiting::Manner => self.manner(&bytes, io),
             Waiting::Login => self.login(bytes, io, cx),
             Waiting::Password { first } => self.password(bytes, first, io, cx),
-            _ => {
+            waiting => {
                 self.lines += 1;
-                self.command(&bytes, io, cx)
+                if self.mode == Mode::Serial && cx.store().settings().admin != self.admin {
+                    self.say(io, "The administrator's password has been changed: log in again.\n");
+                    return self.log_in(io, cx);
+                }
+                match waiting {
+                    Waiting::Question { row, answers } => self.take_answer(&bytes, row, answers, io, cx),
+                    _ => self.command(&bytes, io, cx),
+                }
             }
         }
     }
@@ -297,10 +316,6 @@ impl Console {
     }
 
     fn command(&mut self, line: &[u8], io: &mut Io, cx: &mut Context<'_>) -> Next {
-        if self.mode == Mode::Serial && cx.store().settings().admin != self.admin {
-            self.say(io, "The administrator's password has been changed: log in again.\n");
-            return self.log_in(io, cx);
-        }
         let Ok(text) = std::str::from_utf8(line) else {
             return self.fail(io, cx, "", "the line is not UTF-8 text");
         };
@@ -325,6 +340,10 @@ impl Console {
         let mut out = String::new();
         let result = match &row.act {
             Act::Exit => return self.leave(io, cx),
+            Act::Ask { .. } if !arguments.is_empty() => {
+                Err(Failure::Usage(String::from("it takes no words")))
+            }
+            Act::Ask { .. } => return self.ask(row, Vec::new(), io, cx),
             Act::Do(run) => run(arguments, &mut Call { cx, out: &mut out, facts: &self.facts }),
             Act::WithPassword { check, .. } => {
                 let (arguments, secret) = match words::secret(arguments) {
@@ -418,7 +437,7 @@ impl Console {
         let Some(Pending { row, arguments }) = self.pending.take() else {
             return self.set_first(phc, io, cx);
         };
-        let Act::WithPassword { set, .. } = &row.act else { return self.after(io) };
+        let (Act::WithPassword { set, .. } | Act::Ask { set }) = &row.act else { return self.after(io) };
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut out = String::new();
         let mut call = Call { cx, out: &mut out, facts: &self.facts };
@@ -528,6 +547,7 @@ impl Console {
                 };
                 self.fail(io, cx, &name, "there is no password on standard input: nothing has been changed")
             }
+            Waiting::Question { .. } => self.fail(io, cx, "setup", "not all questions were answered"),
             _ => self.leave(io, cx),
         }
     }

@@ -105,18 +105,23 @@ fn new_mailbox(arguments: &[&str]) -> Result<(String, Class), Failure> {
 /// `mailbox add`, before its password.
 pub fn mailbox_add_check(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let (name, class) = new_mailbox(arguments)?;
+    known_domain(&name, &call.cx.store().settings().domains)?;
+    is_new(&name, call)?;
+    fits(&name, class, 0, "mailbox add", call)
+}
+
+/// Whether an address belongs to nobody yet.
+pub(super) fn is_new(name: &str, call: &mut Call<'_, '_>) -> Done {
     let mut store = call.cx.store();
-    known_domain(&name, &store.settings().domains)?;
-    if let Some(target) = store.settings().aliases.get(&name) {
+    if let Some(target) = store.settings().aliases.get(name) {
         return Err(Failure::Refused(format!(
             "{name} is an alias of {target}; remove that first: alias remove {name}"
         )));
     }
-    if store.settings().addresses.contains_key(&name) {
+    if store.settings().addresses.contains_key(name) {
         return Err(Failure::Refused(format!("there is a mailbox {name} already")));
     }
-    drop(store);
-    fits(&name, class, 0, "mailbox add", call)
+    Ok(())
 }
 
 fn known_domain(address: &str, domains: &[String]) -> Done {
@@ -128,7 +133,7 @@ fn known_domain(address: &str, domains: &[String]) -> Done {
 }
 
 /// Whether a bucket of this class fits when `freed` bytes are given up. If not: what does.
-fn fits(name: &str, class: Class, freed: u64, command: &str, call: &mut Call<'_, '_>) -> Done {
+pub(super) fn fits(name: &str, class: Class, freed: u64, command: &str, call: &mut Call<'_, '_>) -> Done {
     let (all, promised) = call.cx.store().buckets();
     let left = all.saturating_sub(promised.saturating_sub(freed));
     let size = bucket::class_bytes(class, all);

@@ -115,6 +115,9 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         room(promised),
         room(all.saturating_sub(promised))
     );
+    if let Some((now, most)) = call.facts.memory.and_then(|memory| memory()) {
+        let _ = writeln!(out, "Memory       {}, at most {} so far", room(now), room(most));
+    }
     let _ = writeln!(out, "Domains      {domains}, aliases {aliases}");
     let ports: Vec<String> = PORTS
         .iter()
@@ -188,13 +191,19 @@ fn fingerprint(text: &str) -> &str {
 
 /// `show config`
 pub fn config(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
-    no_arguments(arguments)?;
+    let public = match arguments {
+        [] => false,
+        [word] if word.eq_ignore_ascii_case("public") => true,
+        _ => return Err(Failure::Usage(String::from("after it comes `public`, or nothing"))),
+    };
+    // Who may see the settings need not get anything to guess passwords with. The rest can be pasted: it asks for the passwords.
+    let hash = |phc: &str| if public { String::new() } else { format!(" hash {phc}") };
     let mut store = call.cx.store();
     let settings = store.settings();
     let mut text = String::new();
     // A String takes whatever is written to it.
     if let Some(phc) = &settings.admin {
-        let _ = writeln!(text, "admin passwd hash {phc}");
+        let _ = writeln!(text, "admin passwd{}", hash(phc));
     }
     for domain in &settings.domains {
         let _ = writeln!(text, "domain add {domain}");
@@ -206,7 +215,7 @@ pub fn config(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     accounts.sort();
     for (account, phc) in accounts {
         let Some(account) = store.account(account) else { continue };
-        let _ = writeln!(text, "mailbox add {} size {} hash {phc}", account.address, account.class.name());
+        let _ = writeln!(text, "mailbox add {} size {}{}", account.address, account.class.name(), hash(&phc));
     }
     for (alias, target) in &aliases {
         let _ = writeln!(text, "alias add {alias} {target}");

@@ -2,7 +2,7 @@
 //!
 //! The help is this table; nothing about a command is written anywhere else.
 
-use super::{Facts, help, settings, show};
+use super::{Facts, help, settings, setup, show};
 use crate::session::Context;
 
 /// A command.
@@ -26,6 +26,11 @@ pub enum Act {
         /// Whether it can be done, before anybody is asked for a password.
         check: fn(&[&str], &mut Call<'_, '_>) -> Result<(), Failure>,
         /// Does it, with the password's hash.
+        set: fn(&[&str], String, &mut Call<'_, '_>) -> Result<(), Failure>,
+    },
+    /// It asks its questions (`setup.rs`), and then for a password.
+    Ask {
+        /// Does it, with the answers and the password's hash.
         set: fn(&[&str], String, &mut Call<'_, '_>) -> Result<(), Failure>,
     },
     /// It leaves the console.
@@ -64,7 +69,8 @@ const fn row(words: &'static [&'static str], arguments: &'static str, help: &'st
 }
 
 /// Every command, in the order in which help shows them.
-pub static TABLE: [Row; 18] = [
+pub static TABLE: [Row; 19] = [
+    row(&["setup"], "", "Answer four questions: a domain and a mailbox. May be done again.", setup::ACT),
     row(&["status"], "", "How the box is doing; what needs attention comes first.", Act::Do(show::status)),
     row(&["domain", "add"], "DOMAIN", "Take mail for this domain.", Act::Do(settings::domain_add)),
     row(
@@ -120,8 +126,8 @@ pub static TABLE: [Row; 18] = [
     ),
     row(
         &["show", "config"],
-        "",
-        "Show all settings as commands that can be pasted back; passwords as hashes.",
+        "[public]",
+        "Show all settings as commands that can be pasted back; passwords as hashes, or with public not at all.",
         Act::Do(show::config),
     ),
     row(&["show", "client"], "ADDRESS", "Show what to type into a mail program.", Act::Do(show::client)),
