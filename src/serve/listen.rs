@@ -260,7 +260,8 @@ mod tests {
     /// A POP3 mailbox whose client has vanished is free again within a minute.
     #[test]
     fn a_connection_is_probed_and_let_go_within_the_time() {
-        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let listener = socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        rustix::net::listen(&listener, 1).unwrap();
         let _client = TcpStream::connect(listener.get_ref().local_addr().unwrap()).unwrap();
         let (taken, _) = smol::block_on(listener.accept()).unwrap();
         assert!(sockopt::socket_keepalive(&taken).unwrap() && sockopt::tcp_nodelay(&taken).unwrap());
