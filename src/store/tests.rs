@@ -498,9 +498,12 @@ fn a_large_folder_is_moved_as_a_whole() {
         (UidSet(vec![(Uid(1), Uid(20_000))]), UidSet(vec![(Uid(1), Uid(20_000))]))
     );
     assert_eq!((counts(&mut office), office.used()), ([0, 20_000], used));
-    // Cut while it is being written, wherever: before or after, never in between.
-    office.device.cut_after(0);
+    // Cut when all but the flush has been done: before or after, never in between.
+    let operations = office.device.operations();
+    let pending = office.shared.lock().journal().pending_bytes() as u64;
+    office.device.cut_after(pending / crate::limits::PIECE_BYTES as u64 + 1);
     assert!(office.shared.lock().commit().is_err());
+    assert!(office.device.operations() - operations > 4, "the change is several writes");
     let mut seen = [0, 0];
     for seed in 0..4 {
         let torn = office.device.survive(Outcome::ALL[seed as usize % 4], seed);
