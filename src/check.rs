@@ -175,7 +175,7 @@ impl Findings {
         }
         if report.abandoned_segments > 0 {
             self.normal
-                .push(format!("{} segments are abandoned and will be used again", report.abandoned_segments));
+                .push(format!("{} segments hold nothing any more and will be used again", report.abandoned_segments));
         }
     }
 

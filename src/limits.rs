@@ -20,6 +20,10 @@ pub const PENDING_BYTES: usize = 1024 * 1024;
 pub const SEGMENTS_RESERVED_FOR_RECORDS: usize = 1;
 /// Segments kept for writing a batch again after a failed flush.
 pub const SEGMENTS_RESERVED_FOR_RETRY: usize = 1;
+/// Segments that only compaction may take: one to copy into, and one whose header says what is free by now.
+pub const SEGMENTS_RESERVED_FOR_COMPACTION: usize = 2;
+/// What one step of compaction reads and copies at most, unless one frame is larger, bytes.
+pub const COMPACTION_STEP_BYTES: usize = 64 * 1024;
 /// Losses that a report names; further ones are counted.
 pub const LOSSES_REPORTED_MAX: usize = 1000;
 

@@ -5,7 +5,7 @@
 use std::io;
 
 use super::frame::{self, Header, Kind};
-use super::segment::{End, HeaderBlock, SegmentHeader};
+use super::segment::{End, HeaderBlock, Members, SegmentHeader};
 use super::superblock::Superblock;
 use crate::device::Device;
 use crate::limits::BLOCK_BYTES;
@@ -20,6 +20,8 @@ pub(super) struct Frame {
     pub number: u64,
     pub position: Position,
     pub payload: Vec<u8>,
+    /// Compaction's: it says nothing new, and wakes nobody.
+    pub copy: bool,
     /// Where it lies once it is laid out, bytes on the device.
     pub offset: u64,
 }
@@ -40,6 +42,12 @@ pub(super) struct Fresh {
     pub sequence: u64,
     pub incarnation: u64,
     pub first_position: Position,
+    /// The segment before ends with its last frame, and nothing lies behind.
+    pub regular: bool,
+    /// The segments of the journal, with this one.
+    pub members: Members,
+    /// Those that are no members any more. They may be used again when this is durable.
+    pub freed: Vec<u32>,
 }
 
 /// One commit.
@@ -75,10 +83,12 @@ impl Batch {
                     index: fresh.index,
                     opening: self.opening,
                     follows: end,
+                    regular: fresh.regular,
+                    members: fresh.members.hash(&self.superblock.key),
                 };
                 let block = HeaderBlock { header, before: segment };
-                block.write(&self.superblock, &mut buffer);
-                block.write(&self.superblock, &mut buffer);
+                block.write(&fresh.members, &self.superblock, &mut buffer);
+                block.write(&fresh.members, &self.superblock, &mut buffer);
                 segment = Some(header);
                 end.sequence = header.sequence;
                 end.index = header.index;

@@ -129,6 +129,7 @@ use crate::types::{AccountId, BodyId, Position, Serial};
 mod batch;
 mod frame;
 mod index;
+mod reclaim;
 mod recovery;
 mod report;
 mod segment;
@@ -143,6 +144,7 @@ mod tests;
 pub use batch::Batch;
 pub use frame::{Kind, reserved};
 pub use index::{Extent, ReadError};
+pub use reclaim::{Portion, Pressure, Taken};
 pub use report::{Cut, Lost, LostFrame, Report};
 pub use superblock::{Format, FormatError, Superblock, format};
 pub use tail::Journal;
@@ -245,6 +247,8 @@ pub struct Capacity {
     pub used_bytes: u64,
     /// Segments that can still be taken, with the reserves.
     pub free_segments: u32,
+    /// Bytes of frames that are still needed, of bodies and structures. Records are not among them.
+    pub live_bytes: u64,
 }
 
 /// Reads everything, and checks every frame's payload, from the medium. Changes nothing.

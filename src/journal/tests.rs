@@ -227,7 +227,7 @@ fn a_failed_flush_is_made_good_elsewhere_and_a_second_one_ends_writing() {
 
 #[test]
 fn a_full_store_takes_records_after_it_refuses_bodies_and_never_runs_out_in_between() {
-    let device = Arc::new(store(8, 1));
+    let device = Arc::new(store(12, 1));
     let mut journal = open(device.clone(), 1).journal;
     assert_eq!(journal.append_record(ANNA, Serial(1), vec![0; 8192]), Err(AppendError::TooLarge));
     let (mut bodies, mut records) = (0, 0);

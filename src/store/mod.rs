@@ -8,15 +8,19 @@
 //! - [`view`]: what one session has been told of a folder.
 //! - [`record`]: the facts, as the journal keeps them.
 //! - [`settings`], [`folders`], [`mail`]: the verbs, by what they change.
+//! - [`compact`]: what is still to be said of a segment that is freed; `copies`: what that means to whoever reads it.
 //! - [`bucket`]: how much a mailbox may hold and what a message costs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::journal::{AppendError, Bodies, Journal, OpenError, Report};
+use crate::limits::COMPACTION_STEP_BYTES;
 use crate::types::{AccountId, BodyId, Position, Serial};
 
 pub mod bucket;
+mod compact;
+mod copies;
 mod folders;
 mod mail;
 pub mod record;
@@ -25,6 +29,7 @@ pub mod state;
 pub mod view;
 
 pub use bucket::Reservation;
+pub use compact::Step;
 pub use folders::Pop3Lock;
 pub use mail::{Copied, FlagsSet, NewMessage, Which};
 pub use settings::{Credentials, Recipient};
@@ -127,11 +132,25 @@ impl Store {
         Ok(())
     }
 
-    /// Commits everything pending here and now. serve has a thread for this; tests and the offline console have not.
+    /// Commits everything pending here and now, and frees segments where they are short. serve has a thread for this; tests and the offline console have not.
     ///
     /// # Errors
     /// The medium's, after the second try.
     pub fn commit(&mut self) -> std::io::Result<()> {
+        // Enough for a few segments: whoever cannot be given room now is told so.
+        let steps = 64 + 8 * self.journal.superblock().segment_bytes as usize / COMPACTION_STEP_BYTES;
+        for _ in 0..steps {
+            self.commit_pending()?;
+            match self.compact_here() {
+                Step::Done => {}
+                Step::Stuck if self.journal.pending_bytes() > 0 => {}
+                Step::Stuck | Step::Nothing => break,
+            }
+        }
+        self.commit_pending()
+    }
+
+    fn commit_pending(&mut self) -> std::io::Result<()> {
         while let Some(mut batch) = self.journal.take() {
             let result = batch.write(&**self.journal.device());
             let error =
@@ -169,7 +188,7 @@ impl Store {
     /// The medium's, or it is full or read-only: what was acknowledged is durable all the same.
     pub fn close(&mut self) -> std::io::Result<()> {
         self.journal.append_witness().map_err(std::io::Error::other)?;
-        self.commit()
+        self.commit_pending()
     }
 
     /// Records a change: one frame, one serial, applied at once.
@@ -204,6 +223,7 @@ pub fn examine(device: &dyn crate::device::Device) -> Result<Examined, OpenError
     let (report, bodies) = crate::journal::examine(device, &mut |found| {
         state.replay(found.serial, found.position, found.payload);
     })?;
+    state.complete();
     Ok(Examined { state, report, bodies })
 }
 
@@ -308,7 +328,10 @@ impl Access<'_> {
 
     /// How full the medium is, and whether it is read-only, for `status`.
     pub fn capacity(&self) -> (crate::journal::Capacity, bool) {
-        (self.store.journal.capacity(), self.store.journal.read_only())
+        let mut capacity = self.store.journal.capacity();
+        // What only compaction has to clear away is free to the owner.
+        capacity.used_bytes = capacity.used_bytes.min(capacity.live_bytes + self.store.record_bytes());
+        (capacity, self.store.journal.read_only())
     }
 
     /// Bytes that buckets may promise together, and how many of them are promised.

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{AccountId, BodyId, Class, Flags, FolderId, SpecialUse, Time, Uid, UidSet};
+use crate::types::{AccountId, BodyId, Class, Flags, FolderId, Serial, SpecialUse, Time, Uid, UidSet};
 
 /// The schema that this program writes.
 const SCHEMA: u8 = 1;
@@ -156,6 +156,118 @@ pub enum Record {
         /// Which.
         uids: UidSet,
     },
+    /// What compaction has found: these messages are in the folder, as they are now.
+    MessagesAre {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        folder: FolderId,
+        /// Which.
+        messages: Vec<Present>,
+    },
+    /// These messages have these flags, since that change.
+    FlagsAre {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        folder: FolderId,
+        /// The change, the flags, and the messages.
+        groups: Vec<(Serial, Flags, UidSet)>,
+    },
+    /// No message of these UIDs is in the folder.
+    MessagesGone {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        folder: FolderId,
+        /// Which; also UIDs that were gone before.
+        uids: UidSet,
+    },
+    /// A folder is so.
+    FolderIs {
+        /// Whose.
+        account: AccountId,
+        /// Its number in the account.
+        folder: FolderId,
+        /// Its whole name.
+        name: String,
+        /// RFC 3501 §2.3.1.1
+        uid_validity: u32,
+        /// What it is for.
+        special: Option<SpecialUse>,
+        /// The next message's UID, at least.
+        uid_next: Uid,
+        /// HIGHESTMODSEQ, at least.
+        serial: Serial,
+    },
+    /// No folder of these numbers, first to last, is there.
+    FoldersGone {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        folders: Vec<(FolderId, FolderId)>,
+    },
+    /// A mailbox is so.
+    AccountIs {
+        /// Its number.
+        account: AccountId,
+        /// Its address, in lower case.
+        address: String,
+        /// Its bucket.
+        class: Class,
+        /// The bucket's size, bytes.
+        bucket_bytes: u64,
+        /// argon2id hash of its password, as a PHC string.
+        phc: String,
+        /// The highest folder number ever given out.
+        folder_last: FolderId,
+    },
+    /// No mailbox of these numbers, first to last, is there.
+    AccountsGone(Vec<(AccountId, AccountId)>),
+    /// The account's keywords are these and no others.
+    KeywordsAre {
+        /// Whose.
+        account: AccountId,
+        /// In the order of their numbers.
+        names: Vec<String>,
+    },
+    /// The account has subscribed to these names and no others.
+    SubscriptionsAre {
+        /// Whose.
+        account: AccountId,
+        /// Whole names.
+        names: Vec<String>,
+    },
+    /// Our domains are these and no others.
+    DomainsAre(Vec<String>),
+    /// What has been given out, whether anything of it is left or not. The serial is that of the frame.
+    Given {
+        /// Every body that the log has had is below it.
+        next_body: BodyId,
+        /// The highest UIDVALIDITY.
+        uid_validity: u32,
+        /// The highest account number.
+        account: AccountId,
+    },
+}
+
+/// A message in a folder, as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Present {
+    /// Its UID there.
+    pub uid: Uid,
+    /// Its bytes.
+    pub body: BodyId,
+    /// How many they are.
+    pub size: u32,
+    /// What it costs its bucket, bytes.
+    pub charge: u32,
+    /// Its INTERNALDATE.
+    pub date: Time,
+    /// Its flags.
+    pub flags: Flags,
+    /// Its newest change: MODSEQ.
+    pub serial: Serial,
 }
 
 /// The payload of a record frame.
@@ -234,6 +346,48 @@ mod tests {
                 groups: vec![(Flags::DELETED, UidSet(vec![(Uid(1), Uid(3))]))],
             },
             Record::Expunged { account, folder, uids: UidSet(vec![(Uid(1), Uid(3))]) },
+            Record::MessagesAre {
+                account,
+                folder,
+                messages: vec![Present {
+                    uid: Uid(1),
+                    body: BodyId(300),
+                    size: 4096,
+                    charge: 4992,
+                    date: Time(-1),
+                    flags: Flags::SEEN,
+                    serial: Serial(700),
+                }],
+            },
+            Record::FlagsAre {
+                account,
+                folder,
+                groups: vec![(Serial(9), Flags::DELETED, UidSet(vec![(Uid(1), Uid(3))]))],
+            },
+            Record::MessagesGone { account, folder, uids: UidSet(vec![(Uid(1), Uid(3))]) },
+            Record::FolderIs {
+                account,
+                folder,
+                name: name(),
+                uid_validity: 99,
+                special: None,
+                uid_next: Uid(300),
+                serial: Serial(9),
+            },
+            Record::FoldersGone { account, folders: vec![(FolderId(2), FolderId(3))] },
+            Record::AccountIs {
+                account,
+                address: "anna@example.test".into(),
+                class: Class::L,
+                bucket_bytes: 1 << 26,
+                phc: "$argon2id$".into(),
+                folder_last: FolderId(6),
+            },
+            Record::AccountsGone(vec![(AccountId(1), AccountId(6))]),
+            Record::KeywordsAre { account, names: vec!["$Forwarded".into()] },
+            Record::SubscriptionsAre { account, names: vec![name()] },
+            Record::DomainsAre(vec!["example.test".into()]),
+            Record::Given { next_body: BodyId(300), uid_validity: 99, account },
         ]
     }
 

@@ -26,10 +26,12 @@ pub struct State {
     pub uid_validity: u32,
     /// The highest account number ever given out.
     pub account_last: AccountId,
+    /// Bodies below this have been given out.
+    pub next_body: BodyId,
     /// Records that this program could not read: their frames are kept, their meaning is not known.
     pub unread_records: u64,
     /// What `apply` has done to bodies, for the journal's index.
-    holds: Vec<(BodyId, bool)>,
+    pub(super) holds: Vec<(BodyId, bool)>,
 }
 
 /// What the owner has set.
@@ -92,6 +94,8 @@ pub struct Account {
     pub folder_last: FolderId,
     pub(super) reserved_bytes: Arc<AtomicU64>,
     pub(super) pop3: Arc<AtomicBool>,
+    /// While the log is read: the fact that it exists has been met.
+    pub(super) known: bool,
 }
 
 impl Account {
@@ -126,6 +130,10 @@ pub struct Folder {
     pub special: Option<SpecialUse>,
     /// Its messages by ascending UID, tombstones among them.
     pub messages: Vec<Message>,
+    /// While the log is read: messages met behind ones of higher UIDs.
+    pub(super) late: BTreeMap<Uid, Message>,
+    /// While the log is read: the fact that it exists has been met.
+    pub(super) known: bool,
     /// The tombstones among `messages`: UID and the serial of the expunge, by ascending UID.
     pub tombstones: Vec<(Uid, Serial)>,
     /// Messages that are not \Seen.
@@ -196,6 +204,7 @@ impl State {
 
     /// After the replay: gives the journal the bodies that are in use, and drops tombstones. Returns the next free body number.
     pub(super) fn settle(&mut self, journal: &mut Journal) -> u64 {
+        self.complete();
         let start = journal.superblock().uidvalidity_start;
         self.uid_validity = self.uid_validity.max(start);
         for account in self.accounts.values_mut() {
@@ -205,7 +214,9 @@ impl State {
             }
         }
         // Also the numbers of bodies that nobody holds are taken: their frames are still in the log.
-        let next_body = journal.highest_body().0 + 1;
+        let next_body = self.next_body.0.max(journal.highest_body().0 + 1);
+        // A body must not be let go of before all who have it are counted: copies have come in another order than the changes.
+        self.holds.sort_by_key(|(_, held)| !held);
         self.effects(journal);
         journal.drop_unheld();
         next_body
@@ -242,6 +253,17 @@ impl State {
                 self.uid_validity = self.uid_validity.max(*uid_validity);
                 self.apply_mail(*account, record, serial, position);
             }
+            Record::MessagesAre { .. }
+            | Record::FlagsAre { .. }
+            | Record::MessagesGone { .. }
+            | Record::FolderIs { .. }
+            | Record::FoldersGone { .. }
+            | Record::AccountIs { .. }
+            | Record::AccountsGone(_)
+            | Record::KeywordsAre { .. }
+            | Record::SubscriptionsAre { .. }
+            | Record::DomainsAre(_)
+            | Record::Given { .. } => self.apply_copy(record, position),
             Record::FolderRenamed { account, .. }
             | Record::FolderRemoved { account, .. }
             | Record::Subscribed { account, .. }
@@ -259,29 +281,14 @@ impl State {
                 self.account_last = self.account_last.max(*account);
                 self.settings.addresses.insert(address.clone(), *account);
                 self.settings.passwords.insert(*account, (phc.clone(), 0));
-                self.accounts.entry(*account).or_insert_with(|| Account {
-                    id: *account,
-                    address: address.clone(),
-                    class: *class,
-                    bucket_bytes: *bucket_bytes,
-                    used_bytes: 0,
-                    position,
-                    serial,
-                    folders: BTreeMap::new(),
-                    subscriptions: BTreeSet::new(),
-                    keywords: Vec::new(),
-                    folder_last: FolderId(0),
-                    reserved_bytes: Arc::default(),
-                    pop3: Arc::default(),
-                });
+                let known = self.accounts.entry(*account).or_insert_with(|| Account::unknown(*account));
+                known.exist(address, *class, *bucket_bytes);
+                known.position = known.position.max(position);
+                known.serial = known.serial.max(serial);
             }
             Record::AccountRemoved(account) => {
-                if let Some(gone) = self.accounts.remove(account) {
-                    self.settings.addresses.remove(&gone.address);
-                    let messages = gone.folders.values().flat_map(|folder| &folder.messages);
-                    self.holds.extend(messages.map(|message| (message.body, false)));
-                }
-                self.settings.passwords.remove(account);
+                self.account_last = self.account_last.max(*account);
+                self.remove_account(*account);
             }
             Record::AccountPassword { account, phc } => {
                 if let Some(account) = self.accounts.get_mut(account) {
@@ -303,27 +310,16 @@ impl State {
     }
 
     fn apply_mail(&mut self, account: AccountId, record: &Record, serial: Serial, position: Position) {
-        let Some(account) = self.accounts.get_mut(&account) else { return };
+        // While the log is read, what is true of an account may come before the copy of the fact that it exists.
+        let account = self.accounts.entry(account).or_insert_with(|| Account::unknown(account));
         account.position = account.position.max(position);
         account.serial = account.serial.max(serial);
         match record {
             Record::FolderAdded { folder, name, uid_validity, special, .. } => {
                 account.folder_last = account.folder_last.max(*folder);
-                account.folders.entry(*folder).or_insert_with(|| Folder {
-                    id: *folder,
-                    name: name.clone(),
-                    uid_validity: *uid_validity,
-                    uid_next: Uid(1),
-                    serial,
-                    special: *special,
-                    messages: Vec::new(),
-                    tombstones: Vec::new(),
-                    unseen: 0,
-                    recent_from: Uid(1),
-                    changes: VecDeque::new(),
-                    changes_from: serial,
-                    views: Vec::new(),
-                });
+                let added = account.folders.entry(*folder).or_insert_with(|| Folder::unknown(*folder));
+                added.exist(name, *uid_validity, *special);
+                added.serial = added.serial.max(serial);
             }
             Record::FolderRenamed { folder, name, .. } => {
                 if let Some(folder) = account.folders.get_mut(folder) {
@@ -331,10 +327,8 @@ impl State {
                 }
             }
             Record::FolderRemoved { folder, .. } => {
-                if let Some(gone) = account.folders.remove(folder) {
-                    account.used_bytes -= gone.live().map(|message| u64::from(message.charge)).sum::<u64>();
-                    self.holds.extend(gone.messages.iter().map(|message| (message.body, false)));
-                }
+                account.folder_last = account.folder_last.max(*folder);
+                account.remove_folder(*folder, &mut self.holds);
             }
             Record::Subscribed { name, .. } => {
                 account.subscriptions.insert(name.clone());
@@ -357,12 +351,7 @@ impl State {
                     body: *body,
                     date: *date,
                 };
-                if let Some(folder) = account.folders.get_mut(folder)
-                    && folder.add(message)
-                {
-                    account.used_bytes += u64::from(*charge);
-                    self.holds.push((*body, true));
-                }
+                account.add_message(*folder, message, &mut self.holds);
             }
             Record::FlagsSet { folder, groups, .. } => {
                 if let Some(folder) = account.folders.get_mut(folder) {
@@ -371,7 +360,8 @@ impl State {
             }
             Record::Expunged { folder, uids, .. } => {
                 if let Some(folder) = account.folders.get_mut(folder) {
-                    account.used_bytes -= folder.expunge(uids, serial);
+                    folder.serial = folder.serial.max(serial);
+                    account.used_bytes -= folder.expunge(uids, serial, &mut self.holds);
                     bury(folder, &mut self.holds);
                 }
             }
@@ -411,20 +401,36 @@ impl Settings {
 }
 
 impl Folder {
-    /// Adds a message; false if it is there or has been there.
-    fn add(&mut self, message: Message) -> bool {
-        if message.uid < self.uid_next {
-            return false;
-        }
-        self.uid_next = Uid(message.uid.0 + 1);
+    /// Makes it so that this message is there. Returns the one that was there before under its UID, if any.
+    /// Live, a message always has the highest UID so far. While the log is read, a copy may come behind messages of higher UIDs.
+    pub(super) fn add(&mut self, message: Message) -> Option<Message> {
+        self.uid_next = self.uid_next.max(Uid(message.uid.0.saturating_add(1)));
         self.serial = self.serial.max(message.serial);
         self.unseen += u32::from(!message.flags.contains(Flags::SEEN));
-        self.messages.push(message);
-        true
+        let before = if self.messages.last().is_none_or(|last| last.uid < message.uid) {
+            self.messages.push(message);
+            // A lower UID may have come late, but not this one.
+            self.late.remove(&message.uid)
+        } else if let Some(index) = self.index(message.uid) {
+            match &mut self.messages[index] {
+                // What has been expunged stays so.
+                there if there.expunged() => Some(message),
+                there => Some(std::mem::replace(there, message)),
+            }
+        } else {
+            self.late.insert(message.uid, message)
+        };
+        self.unseen -= before.map_or(0, |before| u32::from(!before.flags.contains(Flags::SEEN)));
+        before
     }
 
-    fn flag(&mut self, uids: &UidSet, flags: Flags, serial: Serial) {
-        for (first, last) in &uids.0 {
+    pub(super) fn flag(&mut self, uids: &UidSet, flags: Flags, serial: Serial) {
+        for (first, last) in uids.0.iter().filter(|(first, last)| first <= last) {
+            for (_, message) in self.late.range_mut(*first..=*last) {
+                self.unseen -= u32::from(!message.flags.contains(Flags::SEEN));
+                self.unseen += u32::from(!flags.contains(Flags::SEEN));
+                (message.flags, message.serial) = (flags, message.serial.max(serial));
+            }
             let start = self.messages.partition_point(|message| message.uid < *first);
             for index in start..self.messages.len() {
                 let message = &mut self.messages[index];
@@ -449,21 +455,28 @@ impl Folder {
     }
 
     /// Turns messages into tombstones. Returns their charges, bytes.
-    fn expunge(&mut self, uids: &UidSet, serial: Serial) -> u64 {
+    pub(super) fn expunge(&mut self, uids: &UidSet, serial: Serial, holds: &mut Vec<(BodyId, bool)>) -> u64 {
         let mut freed = 0;
-        for uid in uids.iter() {
-            let Some(index) = self.index(uid) else { continue };
-            let message = &mut self.messages[index];
-            if message.expunged() {
-                continue;
+        for (first, last) in uids.0.iter().filter(|(first, last)| first <= last) {
+            while let Some(uid) = self.late.range(*first..=*last).next().map(|(uid, _)| *uid)
+                && let Some(message) = self.late.remove(&uid)
+            {
+                self.unseen -= u32::from(!message.flags.contains(Flags::SEEN));
+                freed += u64::from(message.charge);
+                holds.push((message.body, false));
             }
-            self.unseen -= u32::from(!message.flags.contains(Flags::SEEN));
-            freed += u64::from(message.charge);
-            (message.flags, message.serial) = (message.flags.with(TOMBSTONE), serial);
-            let at = self.tombstones.partition_point(|(gone, _)| *gone < uid);
-            self.tombstones.insert(at, (uid, serial));
+            let start = self.messages.partition_point(|message| message.uid < *first);
+            for message in self.messages[start..].iter_mut().take_while(|message| message.uid <= *last) {
+                if message.expunged() {
+                    continue;
+                }
+                self.unseen -= u32::from(!message.flags.contains(Flags::SEEN));
+                freed += u64::from(message.charge);
+                (message.flags, message.serial) = (message.flags.with(TOMBSTONE), serial);
+                let at = self.tombstones.partition_point(|(gone, _)| *gone < message.uid);
+                self.tombstones.insert(at, (message.uid, serial));
+            }
         }
-        self.serial = self.serial.max(serial);
         freed
     }
 
@@ -478,7 +491,7 @@ impl Folder {
 /// Removes the tombstones that every view has been told, and lets go of their bodies.
 ///
 /// It waits until they are a fair share of the folder, so that expunging one by one costs no pass over the folder each time.
-fn bury(folder: &mut Folder, holds: &mut Vec<(BodyId, bool)>) {
+pub(super) fn bury(folder: &mut Folder, holds: &mut Vec<(BodyId, bool)>) {
     if folder.tombstones.is_empty() || folder.tombstones.len() < folder.messages.len() / 16 {
         return;
     }
