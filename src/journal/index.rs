@@ -138,6 +138,17 @@ impl Index {
         }
     }
 
+    pub(super) fn knows(&self, body: BodyId) -> bool {
+        self.bodies.contains_key(&body)
+    }
+
+    /// Forgets a body that nothing holds.
+    pub(super) fn forget(&mut self, body: BodyId) {
+        if self.bodies.get(&body).is_some_and(|entry| entry.uses == 0) {
+            self.release(body);
+        }
+    }
+
     pub(super) fn drop_unheld(&mut self) -> usize {
         let before = self.bodies.len();
         let (live, segment_bytes) = (&mut self.live, self.segment_bytes);

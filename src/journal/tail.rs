@@ -456,6 +456,16 @@ impl Journal {
         self.index.release(body);
     }
 
+    /// Whether there are frames of the body.
+    pub fn knows(&self, body: BodyId) -> bool {
+        self.index.knows(body)
+    }
+
+    /// Forgets a body, unless something holds it.
+    pub fn forget(&mut self, body: BodyId) {
+        self.index.forget(body);
+    }
+
     /// Forgets bodies that nothing holds: to be called once, when the records that were read hold theirs.
     /// They are messages whose client went away in the middle. Returns how many there were.
     pub fn drop_unheld(&mut self) -> usize {

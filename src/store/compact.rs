@@ -74,8 +74,25 @@ impl Store {
         if self.journal.pressure() < least.max(Pressure::Low) {
             return None;
         }
+        self.forget_given_up();
+        if self.journal.pressure() == Pressure::High {
+            self.state.let_go_of_tombstones();
+            self.state.effects(&mut self.journal);
+        }
         let record_bytes = self.record_bytes();
         self.journal.next_portion(record_bytes)
+    }
+
+    /// Pieces of messages whose senders have gone away are dead.
+    pub(super) fn forget_given_up(&mut self) {
+        let journal = &mut self.journal;
+        self.incoming.retain(|(body, alive)| {
+            let gone = alive.strong_count() == 0;
+            if gone {
+                journal.forget(*body);
+            }
+            !gone
+        });
     }
 
     /// Whether a piece of so many bytes would be taken now.

@@ -10,6 +10,9 @@ use super::record::{Present, Record};
 use super::state::{Account, Folder, Message, State, bury};
 use crate::types::{AccountId, BodyId, Class, FolderId, Position, Serial, SpecialUse, Uid};
 
+/// Bodies are numbered from 1.
+const NO_BODY: BodyId = BodyId(0);
+
 impl State {
     pub(super) fn apply_copy(&mut self, record: &Record, position: Position) {
         match record {
@@ -112,6 +115,16 @@ impl State {
             folders.into_iter().for_each(|folder| gone.remove_folder(folder, &mut self.holds));
         }
         self.settings.passwords.remove(&account);
+    }
+
+    /// Where segments are short, the bytes of expunged messages are kept for no view: a session that asks is told that they are gone
+    /// (RFC 2180 §4.1.2), and charges stay what live bytes are bounded by.
+    pub(super) fn let_go_of_tombstones(&mut self) {
+        let folders = self.accounts.values_mut().flat_map(|account| account.folders.values_mut());
+        for folder in folders.filter(|folder| !folder.tombstones.is_empty()) {
+            let held = folder.messages.iter_mut().filter(|message| message.expunged() && message.body != NO_BODY);
+            self.holds.extend(held.map(|message| (std::mem::replace(&mut message.body, NO_BODY), false)));
+        }
     }
 
     /// The whole log has been read: what it has not said to exist was removed, and what came late takes its place.

@@ -12,7 +12,7 @@
 //! - [`bucket`]: how much a mailbox may hold and what a message costs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::journal::{AppendError, Bodies, Journal, OpenError, Report};
 use crate::limits::COMPACTION_STEP_BYTES;
@@ -86,6 +86,8 @@ pub struct Store {
     journal: Journal,
     state: State,
     next_body: u64,
+    /// Messages that are coming in, and whether somebody still sends them.
+    incoming: Vec<(BodyId, Weak<()>)>,
     /// Bytes that all buckets together may promise.
     room: u64,
 }
@@ -105,7 +107,7 @@ impl Store {
         })?;
         let next_body = state.settle(&mut journal);
         let room = bucket::room(&journal);
-        Ok((Store { journal, state, next_body, room }, report))
+        Ok((Store { journal, state, next_body, incoming: Vec::new(), room }, report))
     }
 
     /// The journal, for the committer and for reading pieces.
@@ -281,6 +283,27 @@ impl Shared {
     }
 }
 
+/// A message that is coming in: pieces of one that nobody sends any more, and that nobody has got, are not kept.
+#[derive(Debug)]
+pub struct NewBody {
+    body: BodyId,
+    _alive: Option<Arc<()>>,
+}
+
+impl NewBody {
+    /// Its identity.
+    pub fn id(&self) -> BodyId {
+        self.body
+    }
+}
+
+/// Kept until the store is opened again, whatever becomes of its sender.
+impl From<BodyId> for NewBody {
+    fn from(body: BodyId) -> NewBody {
+        NewBody { body, _alive: None }
+    }
+}
+
 /// The store in the hands of one session, for one step. Its verbs are in `settings`, `folders` and `mail`.
 pub struct Access<'a> {
     store: MutexGuard<'a, Store>,
@@ -324,6 +347,17 @@ impl Access<'_> {
         let body = BodyId(self.store.next_body);
         self.store.next_body += 1;
         body
+    }
+
+    /// As [`Access::new_body`], for a message whose sender may go away in the middle: its pieces are kept as long as this lives.
+    pub fn incoming(&mut self) -> NewBody {
+        if self.store.incoming.len() % 64 == 63 {
+            self.store.forget_given_up();
+        }
+        let body = self.new_body();
+        let alive = Arc::new(());
+        self.store.incoming.push((body, Arc::downgrade(&alive)));
+        NewBody { body, _alive: Some(alive) }
     }
 
     /// How full the medium is, and whether it is read-only, for `status`.
