@@ -47,6 +47,8 @@ pub const ALIASES_MAX: usize = 4000;
 pub const FOLDERS_MAX: usize = 1000;
 /// A folder's whole name in UTF-8, bytes.
 pub const FOLDER_NAME_BYTES_MAX: usize = 255;
+/// All names that one account has subscribed to, bytes: they are copied together, in one frame.
+pub const SUBSCRIPTIONS_BYTES_MAX: usize = 32 * 1024;
 /// Subscriptions of one account.
 pub const SUBSCRIPTIONS_MAX: usize = 1000;
 /// Keywords of one account: the bits of `Flags` above the system flags.

@@ -135,7 +135,8 @@ impl Portion {
         let mut window = Window::new(device, &self.superblock, &self.header);
         let mut bytes = 0;
         while self.next.expected <= self.last {
-            let found = window.search(self.next.offset).filter(|(_, found)| found.position == self.next.expected);
+            let found =
+                window.search(self.next.offset).filter(|(_, found)| found.position == self.next.expected);
             let Some((at, found)) = found else {
                 self.damaged = true;
                 return;
@@ -178,6 +179,11 @@ impl Journal {
     /// The largest payload that a frame of this store can have, bytes.
     pub fn payload_bytes_max(&self) -> usize {
         self.superblock.payload_bytes_max()
+    }
+
+    /// Segments freed since the opening.
+    pub fn freed_segments(&self) -> u64 {
+        self.freed
     }
 
     /// How urgently segments must become free.
@@ -314,8 +320,10 @@ impl Journal {
         if let Some(gone) = gone {
             let before = self.members.iter().position(|before| before.sequence == gone.follows);
             if let Some(before) = before
-                && let Some((sequence, end, index)) =
-                    self.members.get(before).and_then(|before| Some((before.sequence, before.end?, before.index)))
+                && let Some((sequence, end, index)) = self
+                    .members
+                    .get(before)
+                    .and_then(|before| Some((before.sequence, before.end?, before.index)))
                 && !self.is_leaving(index)
             {
                 let payload = end.to_le_bytes().to_vec();
@@ -363,8 +371,12 @@ impl Journal {
         }
         self.members.push(member);
         let durable = self.durable;
-        let freed: Vec<u32> =
-            self.leaving.iter().filter(|leaving| leaving.after <= durable).map(|leaving| leaving.index).collect();
+        let freed: Vec<u32> = self
+            .leaving
+            .iter()
+            .filter(|leaving| leaving.after <= durable)
+            .map(|leaving| leaving.index)
+            .collect();
         let left = self.members.iter().map(|member| member.index).filter(|index| !freed.contains(index));
         (Members::new(left), freed)
     }
@@ -381,6 +393,7 @@ impl Journal {
             *slot = None;
         }
         self.free.push_back(index);
+        self.freed += 1;
     }
 
     /// Notes that a record lies at this place of the device.

@@ -143,19 +143,21 @@ impl<'a> Scan<'a> {
         self.prove_ends();
         self.lose_members(kept.as_ref());
         let leaving = self.leaving(kept.as_ref(), used);
-        let State { mut members, ends, end, position, sequence, opening, closed, mut report, .. } = self.state;
+        let State { mut members, ends, end, position, sequence, opening, closed, mut report, .. } =
+            self.state;
         members.truncate(used);
         report.segments = used as u32;
         let own = members.iter().filter(|member| !member.rescued).count() as u32;
         report.abandoned_segments = valid - own;
         report.opening = opening.saturating_add(1);
-        let chain = members.iter().zip(ends).enumerate().map(|(number, (member, (last, record_bytes)))| Kept {
-            header: member.header,
-            end: (number + 1 < used).then(|| member.end.map_or(last, |end| end.position)),
-            open: member.open,
-            regular: member.regular,
-            record_bytes,
-        });
+        let chain =
+            members.iter().zip(ends).enumerate().map(|(number, (member, (last, record_bytes)))| Kept {
+                header: member.header,
+                end: (number + 1 < used).then(|| member.end.map_or(last, |end| end.position)),
+                open: member.open,
+                regular: member.regular,
+                record_bytes,
+            });
         let chain = chain.collect();
         // Positions of frames that are gone must not be met in the middle of a segment.
         let closed =
@@ -387,7 +389,9 @@ impl<'a> Scan<'a> {
     fn take(&mut self, number: usize, at: u64, found: &Header, window: &mut Window<'_>) -> Verdict {
         self.saw(found.position.max(found.durable), found.opening);
         let kind = Kind::of(found.kind).filter(|_| found.flags == 0);
-        let check = self.verify || matches!(kind, Some(Kind::Record | Kind::End)) || found.position > self.state.covered;
+        let check = self.verify
+            || matches!(kind, Some(Kind::Record | Kind::End))
+            || found.position > self.state.covered;
         let good = !check || frame::checksum(window.payload(at, found)) == found.checksum;
         let place = window.device_offset(at);
         if !good {

@@ -155,7 +155,6 @@ impl HeaderBlock {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

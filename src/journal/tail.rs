@@ -47,6 +47,8 @@ pub struct Journal {
     pub(super) leaving: Vec<Leaving>,
     /// What compaction is at.
     pub(super) victim: Option<Victim>,
+    /// Segments freed since the opening.
+    pub(super) freed: u64,
     /// The next batch takes a fresh segment, whatever is left in this one.
     pub(super) relieve: bool,
     /// Segments that may be taken, in this order.
@@ -106,17 +108,19 @@ impl Journal {
             }
         }
         let headers = || recovered.chain.iter().map(|kept| kept.header);
-        let segment = headers().filter(|header| header.is(&recovered.end)).last();
+        let segment = headers().rfind(|header| header.is(&recovered.end));
         let place = |offset| segment.map(|header| Cursor { index: header.index, offset });
         let cursor = recovered.closed.and_then(place);
         let room = cursor.map_or(0, |at| u64::from(superblock.segment_bytes).saturating_sub(at.offset));
-        let after = headers().last().map_or(0, |header| header.index + 1);
+        let after = headers().next_back().map_or(0, |header| header.index + 1);
         let free = (0..count).map(|step| ((u64::from(after) + u64::from(step)) % u64::from(count)) as u32);
-        let unused =
-            |index: &u32| incarnations.get(*index as usize) == Some(&None) && !recovered.leaving.contains(index);
+        let unused = |index: &u32| {
+            incarnations.get(*index as usize) == Some(&None) && !recovered.leaving.contains(index)
+        };
         let free = free.filter(unused).collect();
         let members = recovered.chain.iter().map(Member::of).collect();
-        let leaving = recovered.leaving.iter().map(|index| Leaving { index: *index, after: Position(0) }).collect();
+        let leaving =
+            recovered.leaving.iter().map(|index| Leaving { index: *index, after: Position(0) }).collect();
         let journal = Journal {
             device,
             opening: recovered.report.opening,
@@ -127,6 +131,7 @@ impl Journal {
             leaving,
             victim: None,
             relieve: false,
+            freed: 0,
             free,
             suspect: Vec::new(),
             segment,

@@ -33,9 +33,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Store;
 use super::record::{self, Present, Record};
 use super::state::{Account, Folder, State};
-use super::Store;
 use crate::journal::{AppendError, Kind, Portion, Pressure, Taken};
 use crate::types::{AccountId, BodyId, Flags, FolderId, Serial, Uid, UidSet};
 
@@ -145,6 +145,16 @@ impl Store {
         self.journal.pass(&portion)
     }
 
+    /// What is still to be said of the records among these frames.
+    #[cfg(test)]
+    pub(super) fn copies_of(&self, frames: Vec<Taken>) -> Vec<Record> {
+        let mut mentioned = Mentioned::default();
+        for taken in frames.iter().filter(|taken| taken.kind == Kind::Record) {
+            assert!(mentioned.frame(&self.state, taken));
+        }
+        mentioned.copies(&self.state)
+    }
+
     fn given(&self) -> Record {
         let State { uid_validity, account_last, .. } = self.state;
         Record::Given { next_body: BodyId(self.next_body), uid_validity, account: account_last }
@@ -246,7 +256,18 @@ impl Mentioned {
                 self.keywords.insert(*account);
             }
             Record::Given { .. } => {}
-            _ => self.mail(state, record, serial),
+            // Each one by name: a kind of record that nobody has thought of here would be lost.
+            Record::FolderAdded { .. }
+            | Record::FolderRenamed { .. }
+            | Record::FolderRemoved { .. }
+            | Record::MessageAdded { .. }
+            | Record::FlagsSet { .. }
+            | Record::Expunged { .. }
+            | Record::MessagesAre { .. }
+            | Record::FlagsAre { .. }
+            | Record::MessagesGone { .. }
+            | Record::FolderIs { .. }
+            | Record::FoldersGone { .. } => self.mail(state, record, serial),
         }
     }
 

@@ -122,7 +122,8 @@ impl State {
     pub(super) fn let_go_of_tombstones(&mut self) {
         let folders = self.accounts.values_mut().flat_map(|account| account.folders.values_mut());
         for folder in folders.filter(|folder| !folder.tombstones.is_empty()) {
-            let held = folder.messages.iter_mut().filter(|message| message.expunged() && message.body != NO_BODY);
+            let held =
+                folder.messages.iter_mut().filter(|message| message.expunged() && message.body != NO_BODY);
             self.holds.extend(held.map(|message| (std::mem::replace(&mut message.body, NO_BODY), false)));
         }
     }

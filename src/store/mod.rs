@@ -39,6 +39,8 @@ pub use view::{Entry, Told, View};
 use record::Record;
 
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod tests;
 
 /// Why a verb did nothing.
