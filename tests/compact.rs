@@ -505,7 +505,7 @@ fn a_full_store_expunges_and_receives_again() {
 /// its 1/32 on top.
 #[test]
 fn write_amplification_at_full_buckets() {
-    let mut office = Office::new(180 << 20, 1 << 20, 8, 9);
+    let mut office = Office::new(45 << 20, 256 * 1024, 2, 9);
     let accounts: Vec<AccountId> = office.shared.lock().state().accounts.keys().copied().collect();
     let mut turn = 0;
     let mut step = |office: &mut Office| {
@@ -523,11 +523,11 @@ fn write_amplification_at_full_buckets() {
             office.commit().expect("commits");
         }
     };
-    while office.delivered_bytes < 300 << 20 {
+    while office.delivered_bytes < 90 << 20 {
         step(&mut office);
     }
     let (delivered, written) = (office.delivered_bytes, office.written());
-    while office.delivered_bytes < delivered + (360 << 20) {
+    while office.delivered_bytes < delivered + (90 << 20) {
         step(&mut office);
     }
     let used: u64 = office.shared.lock().state().accounts.values().map(|account| account.used_bytes).sum();

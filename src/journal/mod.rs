@@ -41,7 +41,7 @@
 //! | 0 | 128 | this segment's header |
 //! | 128 | 128 | a copy of the header of the segment that this one follows; 0 in the first one |
 //! | 256 | 64 | a copy of the superblock, for a store that has lost both |
-//! | 320 | 3776 | the members: a bit for each segment, the lowest of a byte first; 1: it belongs to the journal when this is written, this one too |
+//! | 320 | 3776 | the members: a bit for each segment that belongs to the journal, with this one; the lowest bit of a byte first |
 //!
 //! | at | size | field of a header |
 //! |---|---|---|
@@ -84,7 +84,8 @@
 //! | 56 | 8 | tag: hash of the segment's incarnation and bytes 0 to 55 |
 //!
 //! Kinds: 1 body (a piece of a message), 2 structure (its parse), 3 record (a fact), 6 witness (no payload: only its claim that all before
-//! it is durable), 9 end (the position, 8 bytes, of the last frame of a segment whose follower has been freed); [`reserved`] has the numbers given to later formats.
+//! it is durable), 9 end (the position, 8 bytes, of the last frame of a segment whose follower has been freed); [`reserved`] has the numbers given
+//! to later formats.
 //! A frame of another kind or with other flags, and with a good tag, is stepped over: it is no damage.
 //!
 //! # What a power cut can leave
@@ -92,7 +93,8 @@
 //! - **S2** the frame is torn: the same.
 //! - **S3** the frame is whole, and its flush had not returned: it happened or it did not; nobody was told. Recovery decides, once, by what it finds.
 //! - **S4** the frame is whole and flushed: it happened, and someone may have been told.
-//! - **S5** a body lives in two segments, and what a record says in two records: compaction has copied it and not freed the first. The last one counts.
+//! - **S5** a body lives in two segments, and what a record says in two records: compaction has copied it and not freed the first. The last one
+//!   counts.
 //!
 //! # What recovery decides, and why
 //! 1. *Headers.* The better of each segment's two copies; hash, index and key must fit. The cache is forgotten before anything is read:

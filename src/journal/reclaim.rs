@@ -46,17 +46,20 @@ pub(super) struct Member {
     pub pinned: bool,
     /// Bytes of its records.
     pub record_bytes: u64,
+    /// Bytes of all its frames.
+    pub frame_bytes: u64,
 }
 
 impl Member {
     pub(super) fn of(kept: &Kept) -> Member {
-        let Kept { header, end, open, regular, record_bytes } = *kept;
+        let Kept { header, end, open, regular, record_bytes, frame_bytes } = *kept;
         Member {
             first: header.first_position,
             end,
             open,
             regular,
             record_bytes,
+            frame_bytes,
             ..Member::new(header.index, header.sequence, header.incarnation, header.follows.sequence)
         }
     }
@@ -73,6 +76,7 @@ impl Member {
             regular: false,
             pinned: false,
             record_bytes: 0,
+            frame_bytes: 0,
         }
     }
 }
@@ -237,7 +241,11 @@ impl Journal {
         let score = |member: &&Member| {
             let live = self.index.live_bytes(member.index) + (member.record_bytes as f64 * live_part) as u64;
             let dead = segment_bytes.saturating_sub(SEGMENT_START + live);
-            let enough = dead >= (segment_bytes / 16).max(BLOCK_BYTES as u64);
+            // What was never written, padding and the rest at the end, comes back in part when it is copied: 64 KiB pieces leave up to
+            // a quarter of the smallest segment. Only what is more than that is a gain, or a segment would be copied for nothing, for ever.
+            let deleted = member.frame_bytes.saturating_sub(live);
+            let enough = deleted >= (segment_bytes / 16).max(BLOCK_BYTES as u64)
+                || dead.saturating_sub(deleted) > segment_bytes / 100 * 28;
             let age = self.end.sequence.saturating_sub(member.sequence) + 1;
             enough.then(|| age as f64 * dead as f64 / (live + BLOCK_BYTES as u64) as f64)
         };
@@ -396,12 +404,13 @@ impl Journal {
         self.freed += 1;
     }
 
-    /// Notes that a record lies at this place of the device.
-    pub(super) fn count_record(&mut self, offset: u64, bytes: u64) {
+    /// Notes that a frame lies at this place of the device.
+    pub(super) fn count_frame(&mut self, offset: u64, bytes: u64, kind: Kind) {
         let segment = (offset / u64::from(self.superblock.segment_bytes)).saturating_sub(1);
         let member = self.members.iter_mut().rfind(|member| u64::from(member.index) == segment);
         if let Some(member) = member {
-            member.record_bytes += bytes;
+            member.frame_bytes += bytes;
+            member.record_bytes += if kind == Kind::Record { bytes } else { 0 };
         }
     }
 }

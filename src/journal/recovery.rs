@@ -44,6 +44,8 @@ pub(super) struct Kept {
     pub regular: bool,
     /// Bytes of its frames of records.
     pub record_bytes: u64,
+    /// Bytes of all its frames.
+    pub frame_bytes: u64,
 }
 
 /// What an opening needs to go on.
@@ -76,8 +78,8 @@ pub(super) struct Scan<'a> {
 #[derive(Default)]
 struct State {
     members: Vec<Member>,
-    /// By segment of the chain: position of its last frame, bytes of records.
-    ends: Vec<(u64, u64)>,
+    /// By segment of the chain: position of its last frame, bytes of records, bytes of all frames.
+    ends: Vec<(u64, u64, u64)>,
     /// Segments that end where nothing follows: sequence, position, place on the device.
     open_ends: Vec<(u64, u64, u64)>,
     /// What frames say of them.
@@ -126,7 +128,7 @@ impl<'a> Scan<'a> {
     pub(super) fn run(mut self) -> io::Result<Recovered> {
         let (headers, newest) = self.read_headers()?;
         (self.state.members, self.state.lost) = self.chain(&headers, newest.as_ref());
-        self.state.ends = vec![(0, 0); self.state.members.len()];
+        self.state.ends = vec![(0, 0, 0); self.state.members.len()];
         let valid = headers.iter().flatten().count() as u32;
         let mut used = 0;
         for number in 0..self.state.members.len() {
@@ -150,14 +152,16 @@ impl<'a> Scan<'a> {
         let own = members.iter().filter(|member| !member.rescued).count() as u32;
         report.abandoned_segments = valid - own;
         report.opening = opening.saturating_add(1);
-        let chain =
-            members.iter().zip(ends).enumerate().map(|(number, (member, (last, record_bytes)))| Kept {
+        let chain = members.iter().zip(ends).enumerate().map(
+            |(number, (member, (last, record_bytes, frame_bytes)))| Kept {
                 header: member.header,
                 end: (number + 1 < used).then(|| member.end.map_or(last, |end| end.position)),
                 open: member.open,
                 regular: member.regular,
                 record_bytes,
-            });
+                frame_bytes,
+            },
+        );
         let chain = chain.collect();
         // Positions of frames that are gone must not be met in the middle of a segment.
         let closed =
@@ -180,7 +184,7 @@ impl<'a> Scan<'a> {
             if declared > reached {
                 self.lose(reached + 1, declared, place, None);
                 let number = self.state.members.iter().position(|member| member.header.sequence == sequence);
-                if let Some((last, _)) = number.and_then(|number| self.state.ends.get_mut(number)) {
+                if let Some((last, ..)) = number.and_then(|number| self.state.ends.get_mut(number)) {
                     *last = declared;
                 }
             }
@@ -403,8 +407,9 @@ impl<'a> Scan<'a> {
             self.lose(found.position, found.position, place, frame);
         }
         self.state.report.frames += 1;
-        if let Some((last, record_bytes)) = self.state.ends.get_mut(number) {
+        if let Some((last, record_bytes, frame_bytes)) = self.state.ends.get_mut(number) {
             *last = found.position;
+            *frame_bytes += found.frame_bytes();
             *record_bytes += if kind == Some(Kind::Record) { found.frame_bytes() } else { 0 };
         }
         match kind {

@@ -381,10 +381,10 @@ impl Journal {
         self.pending_bytes -= batch.bytes;
         let mut accounts = Vec::new();
         for frame in &batch.frames {
+            self.count_frame(frame.offset, frame::frame_bytes(frame.payload.len()), frame.kind);
             match frame.kind {
                 Kind::Record => {
                     accounts.extend((!frame.copy).then_some(frame.account));
-                    self.count_record(frame.offset, frame::frame_bytes(frame.payload.len()));
                 }
                 Kind::Witness => self.witnessed = frame.position,
                 Kind::End => {}

@@ -6,7 +6,8 @@
 //! The state is many small registers: a message's presence, its flags, a folder's name, a password, a counter. A record writes some
 //! of them. Two rules keep the law:
 //! - **A copy says what is true when it is appended.** It is never the old record moved, but made from the state, under the lock under which
-//!   records are appended. So whoever has read everything up to the copy's position already knows what it says, and whoever reads with holes learns it here,
+//!   records are appended. So whoever has read everything up to the copy's position already knows what it says, and whoever reads with holes
+//!   learns it here,
 //!   before anything newer. Positions decide, and no record must be compared with another. Its frame's serial is
 //!   the newest of that time; the serials of what it tells about are inside.
 //! - **A segment is freed only when each register that one of its records writes is no worse off without it:** either the register is written
@@ -14,21 +15,25 @@
 //!   And only when all that had been appended by then is durable, so that the later record cannot be lost while the earlier one is gone.
 //!
 //! Record by record:
-//! - *A message that is there* is copied whole where a record has all of it (body, size, date): there is one such record of each message. Its flags are copied
+//! - *A message that is there* is copied whole where a record has all of it (body, size, date): there is one such record of each message. Its
+//!   flags are copied
 //!   where the record's serial is the message's: then no later record has them.
 //! - *A message that is gone* is not copied. That it is gone is copied for ever, because an older record of it may be in any segment. This stays
 //!   small: what is copied is the whole gap around it, so one segment tells at most one range more than the folder has messages.
 //!   A flag record of a message that is not there makes none. So nothing rises from the dead.
-//! - *Folders and accounts*: whole, where a record makes or changes one that is there; gaps of numbers, where one tells of its removal. Numbers are never given twice, so a
+//! - *Folders and accounts*: whole, where a record makes or changes one that is there; gaps of numbers, where one tells of its removal. Numbers
+//!   are never given twice, so a
 //!   folder made again under its old name is another one. Messages may be read before the copy of their folder, and a folder before that of its
 //!   account: both are kept as unknown until they are met, and dropped at the end if they are not (`State::complete`).
-//! - *UIDNEXT and HIGHESTMODSEQ* are in the folder's copy. It is written wherever a record goes that has the folder's newest serial or its highest UID,
+//! - *UIDNEXT and HIGHESTMODSEQ* are in the folder's copy. It is written wherever a record goes that has the folder's newest serial or its highest
+//!   UID,
 //!   so some record left always implies each of the two, also when the folder is empty.
 //! - *What has been given out* (UIDVALIDITY, account numbers, bodies, serials) is written with every segment that is freed.
 //! - *Keywords, subscriptions, domains* are copied as whole lists: no removal needs to be remembered. *Aliases* one by one, removals too: the
 //!   owner types them.
 //!
-//! Bodies and structures are the journal's: it copies the frame that it would find. Whoever reads one meanwhile finds the old place until the copy is durable,
+//! Bodies and structures are the journal's: it copies the frame that it would find. Whoever reads one meanwhile finds the old place until the copy
+//! is durable,
 //! and the new one from then on; the old place is not written before.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -136,7 +136,8 @@ impl Store {
         Ok(())
     }
 
-    /// Commits everything pending here and now, and frees segments where they are short. serve has a thread for this; tests and the offline console have not.
+    /// Commits everything pending here and now, and frees segments where they are short. serve has a thread for this; tests and the
+    /// offline console have not.
     ///
     /// # Errors
     /// The medium's, after the second try.
