@@ -368,6 +368,28 @@ mod tests {
         });
     }
 
+    /// Three times as much as the medium holds, from senders who go away in the middle.
+    #[test]
+    fn whoever_sends_waits_for_compaction_and_is_not_refused() {
+        with_committer(|_, shared, progress| {
+            for _ in 0..300 {
+                let body = shared.access(&mut Position::default()).incoming();
+                for piece in 0..10 {
+                    let storing = progress.store(shared, body.id(), piece, vec![0; PIECE_BYTES]);
+                    assert_eq!(smol::block_on(storing), Ok(()));
+                }
+            }
+            assert!(shared.lock().journal().freed_segments() > 60);
+            // One who does not go away keeps what is there: then there is nothing to wait for.
+            let body = shared.access(&mut Position::default()).incoming();
+            let refused = (0..2000).any(|piece| {
+                let storing = progress.store(shared, body.id(), piece, vec![0; PIECE_BYTES]);
+                smol::block_on(storing) == Err(StoreError::NoSpace)
+            });
+            assert!(refused);
+        });
+    }
+
     #[test]
     fn one_failure_is_tried_again() {
         with_committer(|device, shared, progress| {
