@@ -394,7 +394,7 @@ fn live_long(mut office: Office, times: u64, actions_between_cuts: u64) -> Offic
         let outcome = Outcome::ALL[office.random.below(4) as usize];
         let what = format!("opening {} {outcome:?}", office.openings);
         office.reopen(outcome, &possible, &what);
-        if office.openings % 8 == 0 {
+        if office.openings.is_multiple_of(8) {
             office.read_all();
         }
     }
@@ -440,7 +440,8 @@ fn two_hundred_users_toggle_flags_for_ever() {
     let uids = view_newest_all(&office.shared, anna);
     for round in 0..20_000usize {
         let uid = uids[round * 7919 % uids.len()];
-        let change = if round / uids.len() % 2 == 0 { FlagChange::Add } else { FlagChange::Remove };
+        let change =
+            if (round / uids.len()).is_multiple_of(2) { FlagChange::Add } else { FlagChange::Remove };
         let one = UidSet(vec![(uid, uid)]);
         office
             .with(|store| store.flags_set(&view, &one, change, Flags::FLAGGED, None))

@@ -104,7 +104,7 @@ fn act(shared: &Shared, trail: &mut Trail, random: &mut Random) {
         14 => {
             let _ = shared.access(&mut needs).admin_set(format!("{number}"));
         }
-        _ if number % 2 == 0 => {
+        _ if number.is_multiple_of(2) => {
             let _ = shared.access(&mut needs).subscribe(ANNA, &format!("F{}", number % 5));
         }
         _ => {
