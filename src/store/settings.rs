@@ -150,9 +150,9 @@ impl Access<'_> {
         if promised - freed + bytes <= room { Ok(bytes) } else { Err(StoreError::OverQuota) }
     }
 
-    /// The largest class whose bucket still fits, for the refusal of one that does not.
-    pub fn class_that_fits(&mut self) -> Option<Class> {
-        Class::ALL.into_iter().rev().find(|class| self.fitting(*class, 0).is_ok())
+    /// The largest class whose bucket fits when `freed` bytes of buckets are given up, for the refusal of one that does not.
+    pub fn class_that_fits(&mut self, freed: u64) -> Option<Class> {
+        Class::ALL.into_iter().rev().find(|class| self.fitting(*class, freed).is_ok())
     }
 
     /// The account of a login address.

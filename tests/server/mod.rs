@@ -154,6 +154,13 @@ impl Server {
         wait(&mut self.child, Duration::from_secs(20)).is_some_and(|status| status.success())
     }
 
+    /// Waits until it logs a line with these words: whether it does within ten seconds.
+    pub fn logs(&self, words: &str) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let next = || self.log.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        std::iter::from_fn(|| next().ok()).any(|line| line.contains(words))
+    }
+
     /// What it has logged so far.
     pub fn logged(&self) -> Vec<String> {
         self.log.try_iter().collect()

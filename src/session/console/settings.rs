@@ -141,7 +141,7 @@ pub(super) fn fits(name: &str, class: Class, freed: u64, command: &str, call: &m
         return Ok(());
     }
     let mut why = format!("size {} takes {}, and {} are left", class.name(), room(size), room(left));
-    let largest = Class::ALL.into_iter().rev().find(|class| bucket::class_bytes(*class, all) <= left);
+    let largest = call.cx.store().class_that_fits(freed);
     // A String takes whatever is written to it.
     let _ = match largest {
         Some(class) if command == "mailbox add" => {
