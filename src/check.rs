@@ -174,8 +174,10 @@ impl Findings {
             ));
         }
         if report.abandoned_segments > 0 {
-            self.normal
-                .push(format!("{} segments are abandoned and will be used again", report.abandoned_segments));
+            self.normal.push(format!(
+                "{} segments hold nothing any more and will be used again",
+                report.abandoned_segments
+            ));
         }
     }
 

@@ -22,6 +22,10 @@ pub const PENDING_BYTES: usize = 256 * 1024;
 pub const SEGMENTS_RESERVED_FOR_RECORDS: usize = 1;
 /// Segments kept for writing a batch again after a failed flush.
 pub const SEGMENTS_RESERVED_FOR_RETRY: usize = 1;
+/// Segments that only compaction may take: one to copy into, and one whose header says what is free by now.
+pub const SEGMENTS_RESERVED_FOR_COMPACTION: usize = 2;
+/// What one step of compaction reads and copies at most, unless one frame is larger, bytes.
+pub const COMPACTION_STEP_BYTES: usize = 64 * 1024;
 /// Losses that a report names; further ones are counted.
 pub const LOSSES_REPORTED_MAX: usize = 1000;
 
@@ -45,6 +49,8 @@ pub const ALIASES_MAX: usize = 4000;
 pub const FOLDERS_MAX: usize = 1000;
 /// A folder's whole name in UTF-8, bytes.
 pub const FOLDER_NAME_BYTES_MAX: usize = 255;
+/// All names that one account has subscribed to, bytes: they are copied together, in one frame.
+pub const SUBSCRIPTIONS_BYTES_MAX: usize = 32 * 1024;
 /// Subscriptions of one account.
 pub const SUBSCRIPTIONS_MAX: usize = 1000;
 /// Keywords of one account: the bits of `Flags` above the system flags.

@@ -6,7 +6,7 @@
 use std::io;
 
 use super::frame::{self, Header, Kind};
-use super::segment::{End, HeaderBlock, SegmentHeader};
+use super::segment::{End, HeaderBlock, Members, SegmentHeader};
 use super::superblock::Superblock;
 use crate::device::Device;
 use crate::limits::BLOCK_BYTES;
@@ -21,6 +21,10 @@ pub(super) struct Frame {
     pub number: u64,
     pub position: Position,
     pub payload: Vec<u8>,
+    /// Compaction's: it says nothing new, and wakes nobody.
+    pub copy: bool,
+    /// It is one change with the frame before it.
+    pub joined: bool,
     /// Where it lies once it is laid out, bytes on the device.
     pub offset: u64,
 }
@@ -41,6 +45,14 @@ pub(super) struct Fresh {
     pub sequence: u64,
     pub incarnation: u64,
     pub first_position: Position,
+    /// The segment before ends with its last frame, and nothing lies behind.
+    pub regular: bool,
+    /// It begins in the middle of a change of several frames.
+    pub joined: bool,
+    /// The segments of the journal, with this one.
+    pub members: Members,
+    /// Those that are no members any more. They may be used again when this is durable.
+    pub freed: Vec<u32>,
 }
 
 /// The most that is written at a time, bytes: whole blocks.
@@ -118,10 +130,13 @@ impl Batch {
                     index: fresh.index,
                     opening: self.opening,
                     follows: end,
+                    regular: fresh.regular,
+                    joined: fresh.joined,
+                    members: fresh.members.hash(&self.superblock.key),
                 };
                 let block = HeaderBlock { header, before: segment };
-                block.write(&self.superblock, &mut out.buffer);
-                block.write(&self.superblock, &mut out.buffer);
+                block.write(&fresh.members, &self.superblock, &mut out.buffer);
+                block.write(&fresh.members, &self.superblock, &mut out.buffer);
                 segment = Some(header);
                 end.sequence = header.sequence;
                 end.index = header.index;

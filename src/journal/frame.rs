@@ -28,6 +28,8 @@ pub enum Kind {
     Record = 3,
     /// Nothing but its claim that all before it is durable. As the last frame: the store was closed in order.
     Witness = 6,
+    /// Where a segment ends whose follower has been freed: its sequence, and as payload the position of its last frame.
+    End = 9,
 }
 
 /// Numbers that later formats give a meaning; a frame of one of them with a good tag is stepped over.
@@ -45,7 +47,7 @@ pub mod reserved {
 impl Kind {
     /// The kind of this number.
     pub(super) fn of(number: u8) -> Option<Kind> {
-        [Kind::Body, Kind::Structure, Kind::Record, Kind::Witness]
+        [Kind::Body, Kind::Structure, Kind::Record, Kind::Witness, Kind::End]
             .into_iter()
             .find(|kind| *kind as u8 == number)
     }

@@ -47,15 +47,45 @@ struct Body {
     uses: u32,
 }
 
+impl Body {
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        let others = self.others.iter().flat_map(|others| others.iter().copied());
+        [self.first, self.structure].into_iter().chain(others)
+    }
+}
+
+/// Counts a frame as live, or no longer.
+fn count(live: &mut [u64], segment_bytes: u64, slot: Slot, more: bool) {
+    let segment = slot.offset().checked_div(segment_bytes).and_then(|nth| nth.checked_sub(1));
+    if let Some(bytes) = segment.and_then(|segment| live.get_mut(segment as usize)) {
+        let frame = frame::frame_bytes(slot.payload_bytes());
+        *bytes = if more { *bytes + frame } else { bytes.saturating_sub(frame) };
+    }
+}
+
 /// All bodies.
 #[derive(Default)]
 pub(super) struct Index {
     bodies: BTreeMap<BodyId, Body>,
     /// Of any body ever expected, also of those forgotten again.
     highest: BodyId,
+    /// By segment: bytes of the frames that are found here. Empty until `measure`.
+    live: Vec<u64>,
+    segment_bytes: u64,
 }
 
 impl Index {
+    /// Begins to count what is live in each segment.
+    pub(super) fn measure(&mut self, segment_bytes: u32, segment_count: u32) {
+        self.segment_bytes = u64::from(segment_bytes);
+        self.live = vec![0; segment_count as usize];
+    }
+
+    /// Bytes of a segment's frames that are found here.
+    pub(super) fn live_bytes(&self, segment: u32) -> u64 {
+        self.live.get(segment as usize).copied().unwrap_or(0)
+    }
+
     /// Makes the body known: only known bodies take frames, so a body released while its frames wait for the disk is gone.
     pub(super) fn expect(&mut self, body: BodyId) {
         self.highest = self.highest.max(body);
@@ -65,18 +95,20 @@ impl Index {
     /// Notes where a frame of a known body lies.
     pub(super) fn insert(&mut self, kind: Kind, body: BodyId, piece: u16, slot: Slot) {
         let Some(entry) = self.bodies.get_mut(&body) else { return };
-        match (kind, piece.checked_sub(1)) {
-            (Kind::Record | Kind::Witness, _) => {}
-            (Kind::Structure, _) => entry.structure = slot,
-            (Kind::Body, None) => entry.first = slot,
+        let before = match (kind, piece.checked_sub(1)) {
+            (Kind::Record | Kind::Witness | Kind::End, _) => return,
+            (Kind::Structure, _) => std::mem::replace(&mut entry.structure, slot),
+            (Kind::Body, None) => std::mem::replace(&mut entry.first, slot),
             (Kind::Body, Some(at)) => {
                 let others = entry.others.get_or_insert_default();
                 if others.len() <= usize::from(at) {
                     others.resize(usize::from(at) + 1, Slot::NONE);
                 }
-                others[usize::from(at)] = slot;
+                std::mem::replace(&mut others[usize::from(at)], slot)
             }
-        }
+        };
+        count(&mut self.live, self.segment_bytes, before, false);
+        count(&mut self.live, self.segment_bytes, slot, true);
     }
 
     /// Where a piece lies, or with `None` the structure.
@@ -98,15 +130,34 @@ impl Index {
     pub(super) fn release(&mut self, body: BodyId) {
         if let Some(entry) = self.bodies.get_mut(&body) {
             entry.uses = entry.uses.saturating_sub(1);
-            if entry.uses == 0 {
-                self.bodies.remove(&body);
+            if entry.uses == 0
+                && let Some(gone) = self.bodies.remove(&body)
+            {
+                gone.slots().for_each(|slot| count(&mut self.live, self.segment_bytes, slot, false));
             }
+        }
+    }
+
+    pub(super) fn knows(&self, body: BodyId) -> bool {
+        self.bodies.contains_key(&body)
+    }
+
+    /// Forgets a body that nothing holds.
+    pub(super) fn forget(&mut self, body: BodyId) {
+        if self.bodies.get(&body).is_some_and(|entry| entry.uses == 0) {
+            self.release(body);
         }
     }
 
     pub(super) fn drop_unheld(&mut self) -> usize {
         let before = self.bodies.len();
-        self.bodies.retain(|_, body| body.uses > 0);
+        let (live, segment_bytes) = (&mut self.live, self.segment_bytes);
+        self.bodies.retain(|_, body| {
+            if body.uses == 0 {
+                body.slots().for_each(|slot| count(live, segment_bytes, slot, false));
+            }
+            body.uses > 0
+        });
         before - self.bodies.len()
     }
 
@@ -153,6 +204,11 @@ impl From<io::Error> for ReadError {
 }
 
 impl Extent {
+    /// Whether both are the same frame in the same use of its segment: reading it again would show the same.
+    pub fn is(&self, other: &Extent) -> bool {
+        (self.slot, self.incarnation) == (other.slot, other.incarnation)
+    }
+
     /// Bytes that [`Extent::read`] gives.
     pub fn payload_bytes(&self) -> usize {
         self.slot.payload_bytes()

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | block 0, block 1 | the superblock, twice; either one suffices, and where they differ block 0 counts |
 //! | block 2 to the first segment | reserved |
-//! | (n + 1) · segment_bytes | segment n, for n from 0 to segment_count − 1: aligned to its own size, as flash likes it |
+//! | (n + 1) · segment_bytes | segment n, for n from 0 to segment_count − 1: aligned to its own size, as flash likes it. At most 30208 |
 //!
 //! The device is never zero-filled: without a header of this store old bytes mean nothing.
 //!
@@ -41,7 +41,7 @@
 //! | 0 | 128 | this segment's header |
 //! | 128 | 128 | a copy of the header of the segment that this one follows; 0 in the first one |
 //! | 256 | 64 | a copy of the superblock, for a store that has lost both |
-//! | 320 | 3776 | 0 |
+//! | 320 | 3776 | the members: a bit for each segment that belongs to the journal, with this one; the lowest bit of a byte first |
 //!
 //! | at | size | field of a header |
 //! |---|---|---|
@@ -57,7 +57,9 @@
 //! | 64 | 8 | follows: position of the last frame before this segment |
 //! | 72 | 8 | follows: tag of that frame; 0: it is lost |
 //! | 80 | 4 | follows: index of the segment before |
-//! | 84 | 36 | 0 |
+//! | 84 | 4 | bit 0: nothing lies behind the followed place, the next frame did not fit; bit 1: the first frame is one change with the one before |
+//! | 88 | 8 | hash of the members |
+//! | 96 | 24 | 0 |
 //! | 120 | 8 | hash of bytes 0 to 119 |
 //!
 //! # Frame
@@ -74,7 +76,7 @@
 //! | 8 | 4 | bytes of the payload, at most 128 KiB |
 //! | 12 | 4 | account |
 //! | 16 | 8 | position: 1 for the store's first frame, then one more for each; an opening may leave a gap, always at a segment's beginning |
-//! | 24 | 8 | a record's serial; the body id of a body or structure |
+//! | 24 | 8 | a record's serial; the body id of a body or structure; the sequence that an end is about |
 //! | 32 | 8 | position that was durable when this was written |
 //! | 40 | 4 | number of the opening |
 //! | 44 | 4 | CRC of the payload |
@@ -82,7 +84,8 @@
 //! | 56 | 8 | tag: hash of the segment's incarnation and bytes 0 to 55 |
 //!
 //! Kinds: 1 body (a piece of a message), 2 structure (its parse), 3 record (a fact), 6 witness (no payload: only its claim that all before
-//! it is durable); [`reserved`] has the numbers given to later formats.
+//! it is durable), 9 end (the position, 8 bytes, of the last frame of a segment whose follower has been freed); [`reserved`] has the numbers given
+//! to later formats.
 //! A frame of another kind or with other flags, and with a good tag, is stepped over: it is no damage.
 //!
 //! # What a power cut can leave
@@ -90,16 +93,21 @@
 //! - **S2** the frame is torn: the same.
 //! - **S3** the frame is whole, and its flush had not returned: it happened or it did not; nobody was told. Recovery decides, once, by what it finds.
 //! - **S4** the frame is whole and flushed: it happened, and someone may have been told.
-//! - **S5** (with compaction, later) a record lives in two segments: the same serial, identical bytes; the first one counts.
+//! - **S5** a body lives in two segments, and what a record says in two records: compaction has copied it and not freed the first. The last one
+//!   counts.
 //!
 //! # What recovery decides, and why
 //! 1. *Headers.* The better of each segment's two copies; hash, index and key must fit. The cache is forgotten before anything is read:
 //!    a page whose write-back has failed looks well there.
-//! 2. *The chain.* The newest segment says which segment and position it follows, that one says what it follows, and so on.
-//!    This is a declaration, not an inference: what lies behind a place that was followed, and segments that nobody follows, were abandoned
-//!    (by a recovery that cut a torn tail, or by a failed flush), however whole they look. Abandoned segments are free.
-//!    If the header of a segment in the chain is gone, the copy in the next segment replaces it; if that is gone as well, the next lower
-//!    good header is followed and the positions between are missing.
+//! 2. *The chain.* The newest header names the members; their sequences are their order, and each says where the one before it ends.
+//!    This is a declaration, not an inference: what lies behind a place that was followed, and segments that are not named, were abandoned
+//!    (by a recovery that cut a torn tail, or by a failed flush) or freed, however whole they look.
+//!    A header names no segment any more for which all that freed it was durable before the header was written; so it is true also where
+//!    its own batch is torn. And a freed segment is written over only when such a header is durable: until then its old content is
+//!    there for an older header. (`reclaim` has the rest of the argument.)
+//!    If a member's header is gone, the copy in the segment that followed it replaces it, provided that the copy's first frame stands there:
+//!    the copy may be older than the segment's last use. If there is none, the segment is lost, and is reported.
+//!    A member whose follower has been freed ends with its last frame; an end frame says which that was.
 //! 3. *Frames*, along the chain. The next frame stands where the last one ended, or on the next block; it has the next position, and names the
 //!    tag before it. Where it does not, or its payload's CRC is wrong, one question is asked: **does anything say that this position was durable?**
 //!    Every header, of segments and of frames, carries such a claim, and a true claim stays true, so all that can be read is asked.
@@ -129,6 +137,7 @@ use crate::types::{AccountId, BodyId, Position, Serial};
 mod batch;
 mod frame;
 mod index;
+mod reclaim;
 mod recovery;
 mod report;
 mod segment;
@@ -143,6 +152,7 @@ mod tests;
 pub use batch::Batch;
 pub use frame::{Kind, reserved};
 pub use index::{Extent, ReadError};
+pub use reclaim::{Portion, Pressure, Taken};
 pub use report::{Cut, Lost, LostFrame, Report};
 pub use superblock::{Format, FormatError, Superblock, format};
 pub use tail::Journal;
@@ -245,6 +255,8 @@ pub struct Capacity {
     pub used_bytes: u64,
     /// Segments that can still be taken, with the reserves.
     pub free_segments: u32,
+    /// Bytes of frames that are still needed, of bodies and structures. Records are not among them.
+    pub live_bytes: u64,
 }
 
 /// Reads everything, and checks every frame's payload, from the medium. Changes nothing.
@@ -255,7 +267,7 @@ pub fn verify(device: &dyn Device) -> Result<Report, OpenError> {
 /// As [`verify`]; shows the records on the way, and what there is of bodies.
 pub fn examine(device: &dyn Device, visit: &mut dyn FnMut(Found<'_>)) -> Result<(Report, Bodies), OpenError> {
     let mut index = index::Index::default();
-    let (_, recovered) = tail::recover(device, &mut index, visit, true)?;
+    let (_, recovered) = tail::recover(device, &mut index, visit, true, u64::MAX)?;
     Ok((recovered.report, Bodies(index)))
 }
 

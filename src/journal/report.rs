@@ -54,7 +54,7 @@ pub struct Report {
     pub frames: u64,
     /// Frames of a kind that this program does not know.
     pub unknown_frames: u64,
-    /// Segments with a good header that do not belong to the journal any more. Normal.
+    /// Segments with a good header that do not belong to the journal any more: abandoned, or freed by compaction. Normal.
     pub abandoned_segments: u32,
     /// A torn tail. Normal after a power cut.
     pub cut: Option<Cut>,
@@ -112,7 +112,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "opening {}: {} segments, {} frames", self.opening, self.segments, self.frames)?;
         if self.abandoned_segments > 0 {
-            write!(f, "\nnormal: {} abandoned segments", self.abandoned_segments)?;
+            write!(f, "\nnormal: {} segments abandoned or freed", self.abandoned_segments)?;
         }
         if let Some(cut) = self.cut {
             write!(f, "\nnormal: torn tail cut off before frame {}, at byte {}", cut.position, cut.offset)?;

@@ -1,6 +1,7 @@
 //! The header of a segment: which one it is in the order of writing, and what it follows.
 //!
-//! It declares the chain: what lies behind the place that it follows has been abandoned, whatever it looks like.
+//! It declares the chain: which segments belong to the journal, and that what lies behind the place that it follows has been
+//! abandoned, whatever it looks like.
 
 use super::frame::Key;
 use super::superblock::{SUPERBLOCK_BYTES, Superblock};
@@ -23,7 +24,7 @@ pub(super) struct End {
 }
 
 /// A segment's header. The module documentation of `journal` has the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub sequence: u64,
     pub incarnation: u64,
@@ -32,6 +33,12 @@ pub(super) struct SegmentHeader {
     pub index: u32,
     pub opening: u32,
     pub follows: End,
+    /// Nothing at all of that segment lies behind that place: it was left because the next frame did not fit.
+    pub regular: bool,
+    /// Its first frame is one change with the last frame before it.
+    pub joined: bool,
+    /// Hash of the block's list of members.
+    pub members: u64,
 }
 
 impl SegmentHeader {
@@ -49,6 +56,9 @@ impl SegmentHeader {
         bytes[64..72].copy_from_slice(&self.follows.position.to_le_bytes());
         bytes[72..80].copy_from_slice(&self.follows.tag.to_le_bytes());
         bytes[80..84].copy_from_slice(&self.follows.index.to_le_bytes());
+        let bits = u32::from(self.regular) | u32::from(self.joined) << 1;
+        bytes[84..88].copy_from_slice(&bits.to_le_bytes());
+        bytes[88..96].copy_from_slice(&self.members.to_le_bytes());
         let hash = key.hash(&[&bytes[..120]]);
         bytes[120..].copy_from_slice(&hash.to_le_bytes());
         bytes
@@ -72,12 +82,50 @@ impl SegmentHeader {
                 tag: word::u64(bytes, 72),
                 index: word::u32(bytes, 80),
             },
+            regular: word::u32(bytes, 84) & 1 != 0,
+            joined: word::u32(bytes, 84) & 2 != 0,
+            members: word::u64(bytes, 88),
         })
     }
 
     /// Whether this is the segment that `end` lies in.
     pub(super) fn is(&self, end: &End) -> bool {
         (self.sequence, self.index, self.incarnation) == (end.sequence, end.index, end.incarnation)
+    }
+}
+
+/// Which segments belong to the journal: a bit for each, the lowest of a byte first. As long as a header block has room for.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Members(Vec<u8>);
+
+/// Most segments of a store: the list of members must fit a header block.
+pub(super) const SEGMENTS_MAX: u32 = (MEMBERS_BYTES * 8) as u32;
+const MEMBERS_AT: usize = 2 * HEADER_BYTES + SUPERBLOCK_BYTES;
+const MEMBERS_BYTES: usize = BLOCK_BYTES - MEMBERS_AT;
+
+impl Members {
+    pub(super) fn new(indexes: impl Iterator<Item = u32>) -> Members {
+        let mut bits = vec![0; MEMBERS_BYTES];
+        for index in indexes {
+            if let Some(byte) = bits.get_mut(index as usize / 8) {
+                *byte |= 1 << (index % 8);
+            }
+        }
+        Members(bits)
+    }
+
+    pub(super) fn has(&self, index: u32) -> bool {
+        self.0.get(index as usize / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
+    }
+
+    pub(super) fn hash(&self, key: &Key) -> u64 {
+        key.hash(&[&self.0])
+    }
+
+    /// The list of a block whose header is this one.
+    pub(super) fn read(block: &[u8], header: &SegmentHeader, key: &Key) -> Option<Members> {
+        let members = Members(block.get(MEMBERS_AT..BLOCK_BYTES)?.to_vec());
+        (members.hash(key) == header.members).then_some(members)
     }
 }
 
@@ -91,27 +139,25 @@ pub(super) struct HeaderBlock {
 
 impl HeaderBlock {
     /// Appends the block.
-    pub(super) fn write(&self, superblock: &Superblock, out: &mut Vec<u8>) {
-        let end = out.len() + BLOCK_BYTES;
+    pub(super) fn write(&self, members: &Members, superblock: &Superblock, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.header.encode(&superblock.key));
         match &self.before {
             Some(before) => out.extend_from_slice(&before.encode(&superblock.key)),
             None => out.extend_from_slice(&[0; HEADER_BYTES]),
         }
         out.extend_from_slice(&superblock.encode());
-        out.resize(end, 0);
+        out.extend_from_slice(&members.0);
     }
 
     /// What a block at segment `index` says, if it is a header of this store in its right place.
-    pub(super) fn read(block: &[u8], superblock: &Superblock, index: u32) -> Option<HeaderBlock> {
+    pub(super) fn read(block: &[u8], superblock: &Superblock, index: u32) -> Option<(HeaderBlock, Members)> {
         let header = SegmentHeader::decode(&word::array(block, 0), &superblock.key)?;
         let before = SegmentHeader::decode(&word::array(block, HEADER_BYTES), &superblock.key)
             .filter(|before| before.is(&header.follows));
-        (header.index == index).then_some(HeaderBlock { header, before })
+        let members = Members::read(block, &header, &superblock.key)?;
+        (header.index == index).then_some((HeaderBlock { header, before }, members))
     }
 }
-
-const _: () = assert!(2 * HEADER_BYTES + SUPERBLOCK_BYTES <= BLOCK_BYTES);
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +175,9 @@ mod tests {
             index: 3,
             opening: 5,
             follows,
+            regular: true,
+            joined: true,
+            members: 12,
         };
         let bytes = header.encode(&key);
         assert_eq!(bytes[..8], *b"PostfSeg");
@@ -139,5 +188,17 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(SegmentHeader::decode(&flipped, &key), None, "{bit}");
         }
+    }
+
+    #[test]
+    fn members_are_bits_and_their_hash_tells_a_flip() {
+        let key = Key::new([3; 16]);
+        let members = Members::new([0, 9, SEGMENTS_MAX - 1].into_iter());
+        assert_eq!(members.0[..2], [1, 2]);
+        for index in [0, 9, SEGMENTS_MAX - 1] {
+            assert!(members.has(index) && !members.has(index ^ 1));
+        }
+        assert!(!members.has(SEGMENTS_MAX));
+        assert_ne!(members.hash(&key), Members::new([0, 9].into_iter()).hash(&key));
     }
 }

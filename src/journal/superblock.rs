@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 
 use super::frame::{self, Key};
+use super::segment::SEGMENTS_MAX;
 use super::{FORMAT, MINIMUM_SEGMENTS, SEGMENT_START, word};
 use crate::device::Device;
 use crate::limits::{BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
@@ -124,7 +125,8 @@ pub fn format(
         Err(_) if options.force => invalidate(device)?,
         Err(error) => return Err(error.into()),
     }
-    let superblock = new(segment_bytes, u32::try_from(count).unwrap_or(u32::MAX), random);
+    let count = u32::try_from(count).unwrap_or(u32::MAX).min(SEGMENTS_MAX);
+    let superblock = new(segment_bytes, count, random);
     let mut block = vec![0; BLOCK_BYTES];
     block[..SUPERBLOCK_BYTES].copy_from_slice(&superblock.encode());
     // A cut between the two leaves a whole store, since either copy suffices, or none.
@@ -231,7 +233,7 @@ impl Superblock {
         self.segment_bytes >= SEGMENT_BYTES_SMALLEST
             && u64::from(self.segment_bytes) <= SEGMENT_BYTES_MAX
             && (self.segment_bytes as usize).is_multiple_of(BLOCK_BYTES)
-            && self.segment_count > 0
+            && (1..=SEGMENTS_MAX).contains(&self.segment_count)
             && self.base(self.segment_count) <= device_bytes
     }
 

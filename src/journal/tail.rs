@@ -12,54 +12,67 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::batch::{Batch, Frame, Fresh, Run};
 use super::frame::{self, Key, Kind};
 use super::index::{Extent, Index};
-use super::recovery::{Recovered, Scan};
+use super::reclaim::{Leaving, Member, Victim};
+use super::recovery::{Kept, Recovered, Scan};
 use super::segment::{End, SegmentHeader};
 use super::superblock::{self, Superblock};
 use super::{AppendError, Capacity, Finish, Found, OpenError, Report, SEGMENT_START};
 use crate::device::Device;
-use crate::limits::{BLOCK_BYTES, SEGMENTS_RESERVED_FOR_RECORDS, SEGMENTS_RESERVED_FOR_RETRY};
+use crate::limits::{
+    BLOCK_BYTES, SEGMENTS_RESERVED_FOR_COMPACTION, SEGMENTS_RESERVED_FOR_RECORDS, SEGMENTS_RESERVED_FOR_RETRY,
+};
 use crate::types::{AccountId, BodyId, Position, Serial};
 
 /// A place in a segment.
 #[derive(Clone, Copy)]
-struct Cursor {
-    index: u32,
-    offset: u64,
+pub(super) struct Cursor {
+    pub index: u32,
+    pub offset: u64,
 }
 
 /// An open journal.
 pub struct Journal {
-    device: Arc<dyn Device>,
-    superblock: Superblock,
+    pub(super) device: Arc<dyn Device>,
+    pub(super) superblock: Superblock,
     opening: u32,
     /// The highest sequence given to a segment.
     sequence: u64,
     /// Where incarnations come from: random per opening, so that no two segments ever share one.
     nonce: Key,
     /// By index: the incarnation of each segment that is in use.
-    incarnations: Vec<Option<u64>>,
+    pub(super) incarnations: Vec<Option<u64>>,
+    /// The segments of the journal, in their order.
+    pub(super) members: Vec<Member>,
+    /// Those that hold nothing any more, but are still named by the newest durable header.
+    pub(super) leaving: Vec<Leaving>,
+    /// What compaction is at.
+    pub(super) victim: Option<Victim>,
+    /// Segments freed since the opening.
+    pub(super) freed: u64,
+    /// The next batch takes a fresh segment, whatever is left in this one.
+    pub(super) relieve: bool,
     /// Segments that may be taken, in this order.
-    free: VecDeque<u32>,
+    pub(super) free: VecDeque<u32>,
     /// Segments of a batch that failed: taken when there is nothing else.
-    suspect: Vec<u32>,
+    pub(super) suspect: Vec<u32>,
     /// Behind the last durable frame, and the header of the segment that it lies in.
-    end: End,
+    pub(super) end: End,
     segment: Option<SegmentHeader>,
     /// Where the next batch goes; `None`: into a fresh segment.
-    cursor: Option<Cursor>,
+    pub(super) cursor: Option<Cursor>,
     /// As `cursor`, behind everything that is pending: bytes left in the segment, and fresh segments that will be needed.
-    room: u64,
-    claimed: usize,
-    pending: Vec<Frame>,
+    pub(super) room: u64,
+    pub(super) claimed: usize,
+    pub(super) pending: Vec<Frame>,
     pending_bytes: usize,
-    in_flight: bool,
-    last: Position,
-    durable: Position,
+    pub(super) in_flight: bool,
+    pub(super) last: Position,
+    pub(super) durable: Position,
     /// The last witness that is durable.
     witnessed: Position,
     failed_once: bool,
-    read_only: bool,
-    index: Index,
+    pub(super) read_only: bool,
+    pub(super) index: Index,
     /// The last segment that `prepare_ahead` told of.
     prepared: AtomicU64,
 }
@@ -73,7 +86,7 @@ impl Journal {
         visit: &mut dyn FnMut(Found<'_>),
     ) -> Result<(Journal, Report), OpenError> {
         let mut index = Index::default();
-        let (superblock, recovered) = recover(device.as_ref(), &mut index, visit, false)?;
+        let (superblock, recovered) = recover(device.as_ref(), &mut index, visit, false, u64::MAX)?;
         device.flush()?;
         let mut nonce = [0; 16];
         random(&mut nonce);
@@ -89,24 +102,36 @@ impl Journal {
     ) -> (Journal, Report) {
         let count = superblock.segment_count;
         let mut incarnations = vec![None; count as usize];
-        for header in &recovered.chain {
+        for Kept { header, .. } in &recovered.chain {
             if let Some(slot) = incarnations.get_mut(header.index as usize) {
                 *slot = Some(header.incarnation);
             }
         }
-        let segment = recovered.chain.iter().rfind(|header| header.is(&recovered.end)).copied();
+        let headers = || recovered.chain.iter().map(|kept| kept.header);
+        let segment = headers().rfind(|header| header.is(&recovered.end));
         let place = |offset| segment.map(|header| Cursor { index: header.index, offset });
         let cursor = recovered.closed.and_then(place);
         let room = cursor.map_or(0, |at| u64::from(superblock.segment_bytes).saturating_sub(at.offset));
-        let after = recovered.chain.last().map_or(0, |header| header.index + 1);
+        let after = headers().next_back().map_or(0, |header| header.index + 1);
         let free = (0..count).map(|step| ((u64::from(after) + u64::from(step)) % u64::from(count)) as u32);
-        let free = free.filter(|index| incarnations.get(*index as usize) == Some(&None)).collect();
+        let unused = |index: &u32| {
+            incarnations.get(*index as usize) == Some(&None) && !recovered.leaving.contains(index)
+        };
+        let free = free.filter(unused).collect();
+        let members = recovered.chain.iter().map(Member::of).collect();
+        let leaving =
+            recovered.leaving.iter().map(|index| Leaving { index: *index, after: Position(0) }).collect();
         let journal = Journal {
             device,
             opening: recovered.report.opening,
             sequence: recovered.sequence,
             nonce,
             incarnations,
+            members,
+            leaving,
+            victim: None,
+            relieve: false,
+            freed: 0,
             free,
             suspect: Vec::new(),
             segment,
@@ -134,13 +159,9 @@ impl Journal {
     /// Reads the store again, as far as it is durable: for a state that is made anew after writing has failed. `visit` sees those records;
     /// the index is made anew with them, and holds nothing. No flush: what is durable has been flushed.
     pub fn read_again(&mut self, visit: &mut dyn FnMut(Found<'_>)) -> Result<(), OpenError> {
-        let (mut index, durable) = (Index::default(), self.durable);
-        let mut visit = |found: Found<'_>| {
-            if found.position <= durable {
-                visit(found);
-            }
-        };
-        recover(self.device.as_ref(), &mut index, &mut visit, false)?;
+        // Also of bodies: a copy that was not durable must not take the place of the one that is.
+        let mut index = Index::default();
+        recover(self.device.as_ref(), &mut index, visit, false, self.durable.0)?;
         self.index = index;
         Ok(())
     }
@@ -162,7 +183,7 @@ impl Journal {
         serial: Serial,
         payload: Vec<u8>,
     ) -> Result<Position, AppendError> {
-        self.append(Kind::Record, account, serial.0, 0, payload)
+        self.append(Kind::Record, account, serial.0, 0, payload, false)
     }
 
     /// Takes a change of several records, all of them or none. They are in one batch; a torn one can leave the first of them.
@@ -185,12 +206,16 @@ impl Journal {
             room -= bytes;
         }
         let free = self.free.len() + self.suspect.len();
-        if claimed > self.claimed && free < claimed + SEGMENTS_RESERVED_FOR_RETRY {
+        let reserve = SEGMENTS_RESERVED_FOR_RETRY + SEGMENTS_RESERVED_FOR_COMPACTION;
+        if claimed > self.claimed && free < claimed + reserve {
             return Err(AppendError::Full);
         }
         let mut position = self.last;
-        for payload in payloads {
+        for (nth, payload) in payloads.into_iter().enumerate() {
             position = self.append_record(account, serial, payload)?;
+            if let Some(frame) = self.pending.last_mut() {
+                frame.joined = nth > 0;
+            }
         }
         Ok(position)
     }
@@ -203,7 +228,7 @@ impl Journal {
         piece: u16,
         payload: Vec<u8>,
     ) -> Result<Position, AppendError> {
-        let position = self.append(Kind::Body, account, body.0, piece, payload)?;
+        let position = self.append(Kind::Body, account, body.0, piece, payload, false)?;
         self.index.expect(body);
         Ok(position)
     }
@@ -215,7 +240,7 @@ impl Journal {
         body: BodyId,
         payload: Vec<u8>,
     ) -> Result<Position, AppendError> {
-        let position = self.append(Kind::Structure, account, body.0, 0, payload)?;
+        let position = self.append(Kind::Structure, account, body.0, 0, payload, false)?;
         self.index.expect(body);
         Ok(position)
     }
@@ -224,18 +249,19 @@ impl Journal {
     /// on a rotten newest frame is not mistaken for a torn one, and the next opening goes on in the same segment.
     pub fn append_witness(&mut self) -> Result<(), AppendError> {
         if self.last > self.witnessed {
-            self.append(Kind::Witness, AccountId(0), 0, 0, Vec::new())?;
+            self.append(Kind::Witness, AccountId(0), 0, 0, Vec::new(), false)?;
         }
         Ok(())
     }
 
-    fn append(
+    pub(super) fn append(
         &mut self,
         kind: Kind,
         account: AccountId,
         number: u64,
         piece: u16,
         payload: Vec<u8>,
+        copy: bool,
     ) -> Result<Position, AppendError> {
         if self.read_only {
             return Err(AppendError::ReadOnly);
@@ -244,21 +270,46 @@ impl Journal {
             return Err(AppendError::TooLarge);
         }
         let bytes = frame::frame_bytes(payload.len());
-        if bytes > self.room {
-            let reserve = match kind {
-                Kind::Record | Kind::Witness => SEGMENTS_RESERVED_FOR_RETRY,
-                Kind::Body | Kind::Structure => SEGMENTS_RESERVED_FOR_RETRY + SEGMENTS_RESERVED_FOR_RECORDS,
-            };
-            if self.free.len() + self.suspect.len() < self.claimed + 1 + reserve {
-                return Err(AppendError::Full);
-            }
+        if !self.has_room(bytes, kind, copy) {
+            return Err(AppendError::Full);
         }
         let position = Position(self.last.0 + 1);
         self.plan(bytes);
         self.last = position;
         self.pending_bytes += bytes as usize;
-        self.pending.push(Frame { kind, account, piece, number, position, payload, offset: 0 });
+        self.pending.push(Frame {
+            kind,
+            account,
+            piece,
+            number,
+            position,
+            payload,
+            copy,
+            joined: false,
+            offset: 0,
+        });
         Ok(position)
+    }
+
+    /// Whether a body's frame would be taken now.
+    pub fn takes_body(&self, payload_bytes: usize) -> bool {
+        self.read_only || self.has_room(frame::frame_bytes(payload_bytes), Kind::Body, false)
+    }
+
+    fn has_room(&self, bytes: u64, kind: Kind, copy: bool) -> bool {
+        let free = (self.free.len() + self.suspect.len()).saturating_sub(self.claimed);
+        let records = SEGMENTS_RESERVED_FOR_RETRY + SEGMENTS_RESERVED_FOR_COMPACTION;
+        let bodies = records + SEGMENTS_RESERVED_FOR_RECORDS;
+        if bytes <= self.room {
+            // What compaction has opened is not for new bodies, or they would eat up the reserve by and by.
+            return copy || !matches!(kind, Kind::Body | Kind::Structure) || free >= bodies;
+        }
+        free > match kind {
+            _ if self.relieve => SEGMENTS_RESERVED_FOR_RETRY,
+            _ if copy => SEGMENTS_RESERVED_FOR_RETRY + 1,
+            Kind::Record | Kind::Witness | Kind::End => records,
+            Kind::Body | Kind::Structure => bodies,
+        }
     }
 
     /// Notes that a frame of so many bytes joins the pending ones.
@@ -316,10 +367,11 @@ impl Journal {
     fn lay_out(&mut self, frames: &mut [Frame]) -> Vec<Run> {
         let segment_bytes = u64::from(self.superblock.segment_bytes);
         let mut runs: Vec<Run> = Vec::new();
+        let (mut sequence, mut position) = (self.end.sequence, self.end.position);
         for frame in frames {
             let bytes = frame::frame_bytes(frame.payload.len());
             let mut at = match self.cursor {
-                Some(at) if at.offset + bytes <= segment_bytes => {
+                Some(at) if !self.relieve && at.offset + bytes <= segment_bytes => {
                     if runs.is_empty() {
                         let offset = self.superblock.base(at.index) + at.offset;
                         runs.push(Run { offset, fresh: None, frames: 0 });
@@ -327,7 +379,9 @@ impl Journal {
                     at
                 }
                 _ => {
-                    let fresh = self.fresh(frame.position);
+                    let fresh = self.fresh(frame, sequence, position);
+                    sequence = fresh.sequence;
+                    self.relieve = false;
                     let at = Cursor { index: fresh.index, offset: SEGMENT_START };
                     let offset = self.superblock.base(at.index);
                     runs.push(Run { offset, fresh: Some(fresh), frames: 0 });
@@ -339,6 +393,7 @@ impl Journal {
             }
             frame.offset = self.superblock.base(at.index) + at.offset;
             at.offset += bytes;
+            position = frame.position.0;
             self.cursor = Some(at);
         }
         if let Some(at) = &mut self.cursor {
@@ -347,8 +402,8 @@ impl Journal {
         runs
     }
 
-    /// Takes a free segment into use.
-    fn fresh(&mut self, first_position: Position) -> Fresh {
+    /// Takes a free segment into use for this frame, behind the frame of this position in that segment.
+    fn fresh(&mut self, first: &Frame, before: u64, end: u64) -> Fresh {
         let index = self.free.pop_front().or_else(|| self.suspect.pop());
         let index = index.expect("append and finish have made sure that there are enough");
         self.sequence += 1;
@@ -356,7 +411,14 @@ impl Journal {
         if let Some(slot) = self.incarnations.get_mut(index as usize) {
             *slot = Some(incarnation);
         }
-        Fresh { index, sequence: self.sequence, incarnation, first_position }
+        // Deliberate: without a cursor there may be anything behind the end, as after a cut or a failed write.
+        let regular = self.cursor.is_some();
+        let sequence = self.sequence;
+        let (first_position, joined) = (first.position, first.joined);
+        let member =
+            Member { first: first_position.0, joined, ..Member::new(index, sequence, incarnation, before) };
+        let (members, freed) = self.enlist(member, end, regular);
+        Fresh { index, sequence, incarnation, first_position, regular, joined, members, freed }
     }
 
     /// Ends a batch: `result` is what [`Batch::write`] returned.
@@ -377,14 +439,21 @@ impl Journal {
         self.pending_bytes -= batch.bytes;
         let mut accounts = Vec::new();
         for frame in &batch.frames {
-            if frame.kind == Kind::Record {
-                accounts.push(frame.account);
-            } else if frame.kind == Kind::Witness {
-                self.witnessed = frame.position;
-            } else {
-                let slot = super::index::Slot::new(frame.offset, frame.payload.len());
-                self.index.insert(frame.kind, BodyId(frame.number), frame.piece, slot);
+            self.count_frame(frame.offset, frame::frame_bytes(frame.payload.len()), frame.kind);
+            match frame.kind {
+                Kind::Record => {
+                    accounts.extend((!frame.copy).then_some(frame.account));
+                }
+                Kind::Witness => self.witnessed = frame.position,
+                Kind::End => {}
+                Kind::Body | Kind::Structure => {
+                    let slot = super::index::Slot::new(frame.offset, frame.payload.len());
+                    self.index.insert(frame.kind, BodyId(frame.number), frame.piece, slot);
+                }
             }
+        }
+        for fresh in batch.runs.iter().filter_map(|run| run.fresh.as_ref()) {
+            fresh.freed.iter().for_each(|index| self.free_again(*index));
         }
         accounts.sort_unstable();
         accounts.dedup();
@@ -396,6 +465,7 @@ impl Journal {
         self.failed_once = true;
         for fresh in batch.runs.iter().filter_map(|run| run.fresh.as_ref()) {
             self.suspect.push(fresh.index);
+            self.members.retain(|member| member.sequence != fresh.sequence);
             if let Some(slot) = self.incarnations.get_mut(fresh.index as usize) {
                 *slot = None;
             }
@@ -449,6 +519,16 @@ impl Journal {
         self.index.release(body);
     }
 
+    /// Whether there are frames of the body.
+    pub fn knows(&self, body: BodyId) -> bool {
+        self.index.knows(body)
+    }
+
+    /// Forgets a body, unless something holds it.
+    pub fn forget(&mut self, body: BodyId) {
+        self.index.forget(body);
+    }
+
     /// Forgets bodies that nothing holds: to be called once, when the records that were read hold theirs.
     /// They are messages whose client went away in the middle. Returns how many there were.
     pub fn drop_unheld(&mut self) -> usize {
@@ -468,6 +548,7 @@ impl Journal {
             raw_bytes: u64::from(self.superblock.segment_count) * segment_bytes,
             used_bytes: used - self.cursor.map_or(0, |at| segment_bytes - at.offset),
             free_segments: (self.free.len() + self.suspect.len()) as u32,
+            live_bytes: (0..self.superblock.segment_count).map(|index| self.index.live_bytes(index)).sum(),
         }
     }
 
@@ -487,6 +568,7 @@ pub(super) fn recover(
     index: &mut Index,
     visit: &mut dyn FnMut(Found<'_>),
     verify: bool,
+    until: u64,
 ) -> Result<(Superblock, Recovered), OpenError> {
     // A page whose writing failed is still in the cache, and looks well there.
     device.forget_cache(0, device.size());
@@ -498,7 +580,8 @@ pub(super) fn recover(
     if !superblock.fits(device.size()) {
         return Err(OpenError::Truncated);
     }
-    let mut recovered = Scan::new(device, &superblock, index, visit, verify).run()?;
+    index.measure(superblock.segment_bytes, superblock.segment_count);
+    let mut recovered = Scan::new(device, &superblock, index, visit, verify, until).run()?;
     recovered.report.bad_copies += 2 - copies;
     if !recovered.report.unreadable.is_empty() {
         // A device that gives nothing any more has no bad blocks: it is gone, and without what it holds nothing may be given out.

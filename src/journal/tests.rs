@@ -233,7 +233,7 @@ fn a_failed_flush_is_made_good_elsewhere_and_a_second_one_ends_writing() {
 
 #[test]
 fn a_full_store_takes_records_after_it_refuses_bodies_and_never_runs_out_in_between() {
-    let device = Arc::new(store(8, 1));
+    let device = Arc::new(store(12, 1));
     let mut journal = open(device.clone(), 1).journal;
     assert_eq!(journal.append_record(ANNA, Serial(1), vec![0; 8192]), Err(AppendError::TooLarge));
     let (mut bodies, mut records) = (0, 0);
@@ -385,7 +385,7 @@ fn a_frame_that_follows_another_is_not_this_journals() {
     let mut block = [0; 4096];
     device.read_at(16384, &mut block).unwrap();
     let superblock = journal.superblock().clone();
-    let segment = segment::HeaderBlock::read(&block, &superblock, 0).unwrap().header;
+    let segment = segment::HeaderBlock::read(&block, &superblock, 0).unwrap().0.header;
     let place = 16384 + 8192 + 4096;
     let mut bytes = [0; frame::HEADER_BYTES];
     device.read_at(place, &mut bytes).unwrap();
@@ -412,6 +412,6 @@ fn after_a_cut_positions_are_above_all_seen_and_claims_are_not() {
     commit(&mut journal);
     let mut block = [0; 4096];
     device.read_at(2 * 16384, &mut block).unwrap();
-    let segment = segment::HeaderBlock::read(&block, journal.superblock(), 1).unwrap().header;
+    let segment = segment::HeaderBlock::read(&block, journal.superblock(), 1).unwrap().0.header;
     assert_eq!((segment.durable, segment.first_position, segment.follows.position), (1, 3, 1));
 }

@@ -6,14 +6,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_listener::{Event, EventListener};
 
-use crate::journal::Finish;
+use crate::journal::{Finish, Pressure};
 use crate::limits::PENDING_BYTES;
 use crate::session::gate;
-use crate::store::{Shared, Store, StoreError};
+use crate::store::{Shared, Step, Store, StoreError};
 use crate::types::{AccountId, BodyId, Position};
 
 /// How far the disk is, and who waits for it.
@@ -23,6 +23,8 @@ pub struct Progress {
     /// Writing has failed for good: nothing more will become durable.
     failed: AtomicBool,
     stopping: AtomicBool,
+    /// Compaction has found nothing to free.
+    exhausted: AtomicBool,
     /// Notified after each commit: the gate, and pieces that wait for room.
     committed: Event,
     /// Those who wait for an account to change.
@@ -92,7 +94,15 @@ impl Progress {
                     shared.announce();
                 }
                 if pending <= PENDING_BYTES {
-                    return store.append_piece(body, piece, bytes);
+                    if store.takes_piece(bytes.len()) {
+                        return store.append_piece(body, piece, bytes);
+                    }
+                    // Slower, rather than not at all.
+                    if self.exhausted.load(Ordering::Acquire) || !store.makes_room() {
+                        self.exhausted.store(false, Ordering::Release);
+                        return store.append_piece(body, piece, bytes);
+                    }
+                    shared.announce();
                 }
             }
             listener.await;
@@ -119,7 +129,8 @@ impl Progress {
     pub fn commit_all(&self, shared: &Shared, committed: &dyn Fn(&Store, bool)) {
         let stop = || self.stopping.load(Ordering::Acquire);
         loop {
-            let mut store = shared.wait_for_work(&stop);
+            let store = shared.wait_for_work(&stop);
+            let mut store = if stop() { store } else { self.compact(shared, store) };
             let Some(mut batch) = store.journal_mut().take() else {
                 if stop() {
                     return;
@@ -143,6 +154,33 @@ impl Progress {
                 Finish::Failed => self.fail(&mut store, &error),
             }
         }
+    }
+
+    /// One step of compaction: always where segments are short, otherwise when nobody waits for anything. What it appends goes out
+    /// with the next batch.
+    fn compact<'a>(&self, shared: &'a Shared, mut store: MutexGuard<'a, Store>) -> MutexGuard<'a, Store> {
+        let idle = store.journal().pending_bytes() == 0;
+        let portion = store.compaction(if idle { Pressure::Low } else { Pressure::High });
+        let step = match portion {
+            Some(mut portion) => {
+                let device = Arc::clone(store.journal().device());
+                drop(store);
+                portion.read(&*device);
+                store = shared.lock();
+                store.compact(portion)
+            }
+            None => Step::Nothing,
+        };
+        let gone_on = step == Step::Done || store.relieve();
+        if gone_on && store.journal().pressure() > Pressure::None {
+            shared.announce();
+        }
+        let waiting = store.journal().pending_bytes() == 0 && !gone_on;
+        self.exhausted.store(waiting, Ordering::Release);
+        if waiting {
+            self.committed.notify(usize::MAX);
+        }
+        store
     }
 
     /// Makes the committer end when it has nothing more to write.
@@ -327,6 +365,28 @@ mod tests {
             assert!(poll(&mut storing).is_none());
             device.turn(Flush::Works);
             assert_eq!(smol::block_on(storing), Ok(()));
+        });
+    }
+
+    /// Three times as much as the medium holds, from senders who go away in the middle.
+    #[test]
+    fn whoever_sends_waits_for_compaction_and_is_not_refused() {
+        with_committer(|_, shared, progress| {
+            for _ in 0..300 {
+                let body = shared.access(&mut Position::default()).incoming();
+                for piece in 0..10 {
+                    let storing = progress.store(shared, body.id(), piece, vec![0; PIECE_BYTES]);
+                    assert_eq!(smol::block_on(storing), Ok(()));
+                }
+            }
+            assert!(shared.lock().journal().freed_segments() > 60);
+            // One who does not go away keeps what is there: then there is nothing to wait for.
+            let body = shared.access(&mut Position::default()).incoming();
+            let refused = (0..2000).any(|piece| {
+                let storing = progress.store(shared, body.id(), piece, vec![0; PIECE_BYTES]);
+                smol::block_on(storing) == Err(StoreError::NoSpace)
+            });
+            assert!(refused);
         });
     }
 

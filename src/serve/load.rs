@@ -22,7 +22,7 @@ pub async fn load(
     needs: Position,
     buffer: &mut Vec<u8>,
 ) -> Result<usize, LoadError> {
-    let (extent, device) = match find(server, load) {
+    let (mut extent, device) = match find(server, load) {
         Some(found) => found,
         None => {
             // A message that this session has just seen arrive may still be on its way to the disk.
@@ -30,14 +30,21 @@ pub async fn load(
             find(server, load).ok_or(LoadError::Missing)?
         }
     };
-    let read = match extent.read_cached(&*device, buffer) {
-        Ok(true) => Ok(()),
-        Ok(false) => wait(server, extent, device, buffer).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = read {
+    loop {
+        let read = match extent.read_cached(&*device, buffer) {
+            Ok(true) => Ok(()),
+            Ok(false) => wait(server, extent.clone(), Arc::clone(&device), buffer).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = read else { break };
         buffer.clear();
-        return Err(missing_or_damaged(server, load, &error));
+        match find(server, load) {
+            // Compaction has moved it, and its old place has been used again.
+            Some((moved, _)) if !moved.is(&extent) => extent = moved,
+            Some(_) => return Err(damaged(load, &error)),
+            // A piece that is gone by now may have made room for another one: then nothing is damaged.
+            None => return Err(LoadError::Missing),
+        }
     }
     let from = match load {
         Load::Body { offset, .. } => (offset % PIECE_BYTES as u64) as usize,
@@ -75,11 +82,7 @@ async fn wait(
     result
 }
 
-/// A piece that is gone by now may have made room for another one: then nothing is damaged.
-fn missing_or_damaged(server: &Server, load: Load, error: &ReadError) -> LoadError {
-    if find(server, load).is_none() {
-        return LoadError::Missing;
-    }
+fn damaged(load: Load, error: &ReadError) -> LoadError {
     let (Load::Body { body, .. } | Load::Structure { body }) = load;
     log::error!(
         "message body {body} cannot be read ({error:?}) and was not sent: run `postfach check` to see whose it is"

@@ -4,13 +4,14 @@
 
 use super::Next;
 use crate::limits::{PIECE_BYTES, READ_BYTES};
-use crate::store::NewMessage;
-use crate::types::{BodyId, Time};
+use crate::store::{NewBody, NewMessage};
+use crate::types::Time;
 use crate::wire::mime::Scanner;
 
 /// A message that is coming in.
 pub struct Receiver {
-    body: BodyId,
+    /// As long as this lives, its pieces are kept.
+    body: NewBody,
     next_piece: u16,
     gathered: Vec<u8>,
     scanner: Scanner,
@@ -19,8 +20,8 @@ pub struct Receiver {
 
 impl Receiver {
     /// Starts a message whose identity the store has given out.
-    pub fn new(body: BodyId) -> Receiver {
-        Receiver { body, next_piece: 0, gathered: Vec::new(), scanner: Scanner::new(), size: 0 }
+    pub fn new(body: impl Into<NewBody>) -> Receiver {
+        Receiver { body: body.into(), next_piece: 0, gathered: Vec::new(), scanner: Scanner::new(), size: 0 }
     }
 
     /// Takes bytes of the message; says how many. Fewer than given: [`Receiver::full`], store the piece first.
@@ -58,13 +59,13 @@ impl Receiver {
         }
         let piece = self.next_piece;
         self.next_piece += 1;
-        Some(Next::Store { body: self.body, piece, bytes: std::mem::take(&mut self.gathered) })
+        Some(Next::Store { body: self.body.id(), piece, bytes: std::mem::take(&mut self.gathered) })
     }
 
     /// The message, all of whose pieces are in the journal's hands.
     pub fn finish(self, date: Time) -> NewMessage {
         debug_assert!(self.gathered.is_empty(), "the last piece has been stored");
         let structure = self.scanner.finish().encode();
-        NewMessage { body: self.body, size: self.size, structure, date }
+        NewMessage { body: self.body.id(), size: self.size, structure, date }
     }
 }

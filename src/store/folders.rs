@@ -7,7 +7,7 @@ use super::record::Record;
 use super::state::{Account, Folder};
 use super::view::{Told, View};
 use super::{Access, StoreError};
-use crate::limits::{FOLDER_NAME_BYTES_MAX, FOLDERS_MAX, SUBSCRIPTIONS_MAX};
+use crate::limits::{FOLDER_NAME_BYTES_MAX, FOLDERS_MAX, SUBSCRIPTIONS_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::types::{AccountId, FolderId, Serial, SpecialUse, Uid, UidSet};
 
 /// Flag changes, and expunges, that one call of `sync` tells at most; more are told by the next.
@@ -140,7 +140,9 @@ impl Access<'_> {
         if known.subscriptions.contains(name) {
             return Ok(());
         }
-        if known.subscriptions.len() >= SUBSCRIPTIONS_MAX || name.len() > FOLDER_NAME_BYTES_MAX {
+        let bytes = known.subscriptions.iter().map(|name| name.len() + 2).sum::<usize>() + name.len();
+        let many = known.subscriptions.len() >= SUBSCRIPTIONS_MAX || bytes > SUBSCRIPTIONS_BYTES_MAX;
+        if many || name.len() > FOLDER_NAME_BYTES_MAX {
             return Err(StoreError::Limit("subscriptions"));
         }
         self.record(account, &[Record::Subscribed { account, name: String::from(name) }]).map(drop)

@@ -145,6 +145,10 @@ impl Access<'_> {
         to: Vec<(AccountId, FolderId, Reservation)>,
     ) -> Result<Vec<Result<Uid, StoreError>>, StoreError> {
         let NewMessage { body, size, structure, date } = message;
+        // Compaction may have found its sender gone, between the last piece and this.
+        if size > 0 && !self.store.journal.knows(body) {
+            return Err(StoreError::NoSpace);
+        }
         let charge = bucket::charge(size, structure.len() as u64);
         let mut records = Vec::new();
         let mut results = Vec::new();

@@ -8,24 +8,31 @@
 //! - [`view`]: what one session has been told of a folder.
 //! - [`record`]: the facts, as the journal keeps them.
 //! - [`settings`], [`folders`], [`mail`]: the verbs, by what they change.
+//! - [`compact`]: what is still to be said of a segment that is freed; `copies`: what that means to whoever reads it.
 //! - [`bucket`]: how much a mailbox may hold and what a message costs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::journal::{AppendError, Bodies, Journal, OpenError, Report};
-use crate::limits::CHANGE_BYTES_MAX;
+use crate::limits::{CHANGE_BYTES_MAX, COMPACTION_STEP_BYTES};
 use crate::types::{AccountId, BodyId, Position, Serial};
 
 pub mod bucket;
+mod compact;
+mod copies;
 mod folders;
+mod heirs;
 mod mail;
+mod messages;
+mod parts;
 pub mod record;
 mod settings;
 pub mod state;
 pub mod view;
 
 pub use bucket::Reservation;
+pub use compact::Step;
 pub use folders::Pop3Lock;
 pub use mail::{Copied, FlagsSet, NewMessage, Which};
 pub use settings::{Credentials, Recipient};
@@ -34,6 +41,8 @@ pub use view::{Entry, Told, View};
 
 use record::Record;
 
+#[cfg(test)]
+mod storm;
 #[cfg(test)]
 mod tests;
 
@@ -82,6 +91,8 @@ pub struct Store {
     journal: Journal,
     state: State,
     next_body: u64,
+    /// Messages that are coming in, and whether somebody still sends them.
+    incoming: Vec<(BodyId, Weak<()>)>,
     /// Bytes that all buckets together may promise.
     room: u64,
 }
@@ -101,7 +112,7 @@ impl Store {
         })?;
         let next_body = state.settle(&mut journal);
         let room = bucket::room(&journal);
-        Ok((Store { journal, state, next_body, room }, report))
+        Ok((Store { journal, state, next_body, incoming: Vec::new(), room }, report))
     }
 
     /// The journal, for the committer and for reading pieces.
@@ -128,11 +139,26 @@ impl Store {
         Ok(())
     }
 
-    /// Commits everything pending here and now. serve has a thread for this; tests and the offline console have not.
+    /// Commits everything pending here and now, and frees segments where they are short. serve has a thread for this; tests and the
+    /// offline console have not.
     ///
     /// # Errors
     /// The medium's, after the second try.
     pub fn commit(&mut self) -> std::io::Result<()> {
+        // Enough for a few segments: whoever cannot be given room now is told so.
+        let steps = 64 + 8 * self.journal.superblock().segment_bytes as usize / COMPACTION_STEP_BYTES;
+        for _ in 0..steps {
+            self.commit_pending()?;
+            match self.compact_here() {
+                Step::Done => {}
+                Step::Stuck if self.journal.pending_bytes() > 0 => {}
+                Step::Stuck | Step::Nothing => break,
+            }
+        }
+        self.commit_pending()
+    }
+
+    fn commit_pending(&mut self) -> std::io::Result<()> {
         while let Some(mut batch) = self.journal.take() {
             let result = batch.write(&**self.journal.device());
             let error =
@@ -169,13 +195,13 @@ impl Store {
     /// The medium's, or it is full or read-only: what was acknowledged is durable all the same.
     pub fn close(&mut self) -> std::io::Result<()> {
         self.journal.append_witness().map_err(std::io::Error::other)?;
-        self.commit()
+        self.commit_pending()
     }
 
     /// Records a change: one serial, applied at once; one frame, unless it is larger than one.
     fn record(&mut self, account: AccountId, records: &[Record]) -> Result<Serial, StoreError> {
         let serial = Serial(self.state.serial.0 + 1);
-        let payloads = record::encode_within(records, self.journal.superblock().payload_bytes_max());
+        let payloads = parts::encode_within(records, self.journal.superblock().payload_bytes_max());
         if payloads.iter().map(Vec::len).sum::<usize>() > CHANGE_BYTES_MAX {
             return Err(AppendError::TooLarge.into());
         }
@@ -207,6 +233,7 @@ pub fn examine(device: &dyn crate::device::Device) -> Result<Examined, OpenError
     let (report, bodies) = crate::journal::examine(device, &mut |found| {
         state.replay(found.serial, found.position, found.payload);
     })?;
+    state.complete();
     Ok(Examined { state, report, bodies })
 }
 
@@ -264,6 +291,27 @@ impl Shared {
     }
 }
 
+/// A message that is coming in: pieces of one that nobody sends any more, and that nobody has got, are not kept.
+#[derive(Debug)]
+pub struct NewBody {
+    body: BodyId,
+    _alive: Option<Arc<()>>,
+}
+
+impl NewBody {
+    /// Its identity.
+    pub fn id(&self) -> BodyId {
+        self.body
+    }
+}
+
+/// Kept until the store is opened again, whatever becomes of its sender.
+impl From<BodyId> for NewBody {
+    fn from(body: BodyId) -> NewBody {
+        NewBody { body, _alive: None }
+    }
+}
+
 /// The store in the hands of one session, for one step. Its verbs are in `settings`, `folders` and `mail`.
 pub struct Access<'a> {
     store: MutexGuard<'a, Store>,
@@ -309,9 +357,23 @@ impl Access<'_> {
         body
     }
 
+    /// As [`Access::new_body`], for a message whose sender may go away in the middle: its pieces are kept as long as this lives.
+    pub fn incoming(&mut self) -> NewBody {
+        if self.store.incoming.len() % 64 == 63 {
+            self.store.forget_given_up();
+        }
+        let body = self.new_body();
+        let alive = Arc::new(());
+        self.store.incoming.push((body, Arc::downgrade(&alive)));
+        NewBody { body, _alive: Some(alive) }
+    }
+
     /// How full the medium is, and whether it is read-only, for `status`.
     pub fn capacity(&self) -> (crate::journal::Capacity, bool) {
-        (self.store.journal.capacity(), self.store.journal.read_only())
+        let mut capacity = self.store.journal.capacity();
+        // What only compaction has to clear away is free to the owner.
+        capacity.used_bytes = capacity.used_bytes.min(capacity.live_bytes + self.store.record_bytes());
+        (capacity, self.store.journal.read_only())
     }
 
     /// Bytes that buckets may promise together, and how many of them are promised.

@@ -4,12 +4,9 @@
 //! they share the frame's serial. postcard is not self-describing, so variants are only ever added at the end, and a variant's fields never change:
 //! a new meaning is a new variant. The golden bytes below hold that promise.
 //!
-//! A change that is larger than a frame is several, each of which begins with [`Record::Part`]: they are written in one batch, and hold
-//! together or not at all.
+//! A change that is larger than a frame is several: see [`super::parts`].
 //!
 //! A flag record carries the resulting flags of every message that it names, not the change: the newest one is the whole truth.
-
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,10 +14,6 @@ use crate::types::{AccountId, BodyId, Class, Flags, FolderId, Serial, SpecialUse
 
 /// The schema that this program writes.
 const SCHEMA: u8 = 1;
-/// Bytes of a part's beginning: the schema, and `Record::Part` with two numbers.
-const PART_BYTES_MAX: usize = 12;
-/// Ranges of one piece of a set that does not fit a frame: at most ten bytes each, so that it fits the smallest segment's.
-const RANGES_OF_A_PIECE: usize = 400;
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,13 +159,125 @@ pub enum Record {
         uids: UidSet,
     },
     /// First of its frame: the change is larger than a frame. It is the records of `of` frames of the same serial, by their
-    /// numbers; they hold when all are there.
+    /// numbers; they hold when the last one is there.
     Part {
         /// From 0.
         number: u32,
         /// How many there are.
         of: u32,
     },
+    /// What compaction has found: these messages are in the folder, as they are now.
+    MessagesAre {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        folder: FolderId,
+        /// Which.
+        messages: Vec<Present>,
+    },
+    /// These messages have these flags, since that change.
+    FlagsAre {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        folder: FolderId,
+        /// The change, the flags, and the messages.
+        groups: Vec<(Serial, Flags, UidSet)>,
+    },
+    /// No message of these UIDs is in the folder.
+    MessagesGone {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        folder: FolderId,
+        /// Which; also UIDs that were gone before.
+        uids: UidSet,
+    },
+    /// A folder is so.
+    FolderIs {
+        /// Whose.
+        account: AccountId,
+        /// Its number in the account.
+        folder: FolderId,
+        /// Its whole name.
+        name: String,
+        /// RFC 3501 §2.3.1.1
+        uid_validity: u32,
+        /// What it is for.
+        special: Option<SpecialUse>,
+        /// The next message's UID, at least.
+        uid_next: Uid,
+        /// HIGHESTMODSEQ, at least.
+        serial: Serial,
+    },
+    /// No folder of these numbers, first to last, is there.
+    FoldersGone {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        folders: Vec<(FolderId, FolderId)>,
+    },
+    /// A mailbox is so.
+    AccountIs {
+        /// Its number.
+        account: AccountId,
+        /// Its address, in lower case.
+        address: String,
+        /// Its bucket.
+        class: Class,
+        /// The bucket's size, bytes.
+        bucket_bytes: u64,
+        /// argon2id hash of its password, as a PHC string.
+        phc: String,
+        /// The highest folder number ever given out.
+        folder_last: FolderId,
+    },
+    /// No mailbox of these numbers, first to last, is there.
+    AccountsGone(Vec<(AccountId, AccountId)>),
+    /// The account's keywords are these and no others.
+    KeywordsAre {
+        /// Whose.
+        account: AccountId,
+        /// In the order of their numbers.
+        names: Vec<String>,
+    },
+    /// The account has subscribed to these names and no others.
+    SubscriptionsAre {
+        /// Whose.
+        account: AccountId,
+        /// Whole names.
+        names: Vec<String>,
+    },
+    /// Our domains are these and no others.
+    DomainsAre(Vec<String>),
+    /// What has been given out, whether anything of it is left or not. The serial is that of the frame.
+    Given {
+        /// Every body that the log has had is below it.
+        next_body: BodyId,
+        /// The highest UIDVALIDITY.
+        uid_validity: u32,
+        /// The highest account number.
+        account: AccountId,
+    },
+}
+
+/// A message in a folder, as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Present {
+    /// Its UID there.
+    pub uid: Uid,
+    /// Its bytes.
+    pub body: BodyId,
+    /// How many they are.
+    pub size: u32,
+    /// What it costs its bucket, bytes.
+    pub charge: u32,
+    /// Its INTERNALDATE.
+    pub date: Time,
+    /// Its flags.
+    pub flags: Flags,
+    /// Its newest change: MODSEQ.
+    pub serial: Serial,
 }
 
 /// The payload of a record frame.
@@ -182,77 +287,6 @@ pub fn encode(records: &[Record]) -> Vec<u8> {
         payload = postcard::to_extend(record, payload).expect("a Vec takes whatever postcard writes");
     }
     payload
-}
-
-/// The payloads of the frames that the change takes, where a frame has `limit` bytes: one, or parts that hold together.
-/// A record that is larger by itself makes a payload that is too large.
-pub fn encode_within(records: &[Record], limit: usize) -> Vec<Vec<u8>> {
-    let whole = encode(records);
-    if whole.len() <= limit {
-        return vec![whole];
-    }
-    let mut parts: Vec<Vec<Record>> = vec![Vec::new()];
-    let mut bytes = PART_BYTES_MAX;
-    for record in records.iter().flat_map(pieces) {
-        let more = encode(std::slice::from_ref(&record)).len();
-        bytes += more;
-        if bytes > limit {
-            parts.push(Vec::new());
-            bytes = PART_BYTES_MAX + more;
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push(record);
-        }
-    }
-    let of = parts.len() as u32;
-    let framed = parts.into_iter().zip(0..).map(|(mut part, number)| {
-        part.insert(0, Record::Part { number, of });
-        encode(&part)
-    });
-    framed.collect()
-}
-
-/// The record in pieces that say the same one after the other.
-fn pieces(record: &Record) -> Vec<Record> {
-    let chunks = |uids: &UidSet| -> Vec<UidSet> {
-        uids.0.chunks(RANGES_OF_A_PIECE).map(|ranges| UidSet(ranges.to_vec())).collect()
-    };
-    match record {
-        Record::FlagsSet { account, folder, groups } => {
-            let pieces =
-                groups.iter().flat_map(|(flags, uids)| chunks(uids).into_iter().map(|uids| (*flags, uids)));
-            let piece = |group| Record::FlagsSet { account: *account, folder: *folder, groups: vec![group] };
-            pieces.map(piece).collect()
-        }
-        Record::Expunged { account, folder, uids } => {
-            let piece = |uids| Record::Expunged { account: *account, folder: *folder, uids };
-            chunks(uids).into_iter().map(piece).collect()
-        }
-        other => vec![other.clone()],
-    }
-}
-
-/// Changes of several frames, while they are being read.
-#[derive(Debug, Default)]
-pub struct Parts(BTreeMap<Serial, BTreeMap<u32, Vec<Record>>>);
-
-impl Parts {
-    /// The records of a frame, or of all frames of its change when it is the last one to come. A part that comes again is the same.
-    pub fn join(&mut self, serial: Serial, mut records: Vec<Record>) -> Option<Vec<Record>> {
-        let Some(Record::Part { number, of }) = records.first().cloned() else { return Some(records) };
-        records.remove(0);
-        let parts = self.0.entry(serial).or_default();
-        parts.insert(number, records);
-        if parts.len() < of as usize {
-            return None;
-        }
-        Some(self.0.remove(&serial)?.into_values().flatten().collect())
-    }
-
-    /// Changes that are not whole.
-    pub fn unfinished(&self) -> impl Iterator<Item = Serial> {
-        self.0.keys().copied()
-    }
 }
 
 /// The records of a payload; None if this program does not know their schema or they do not parse.
@@ -271,10 +305,10 @@ pub fn decode(payload: &[u8]) -> Option<Vec<Record>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn samples() -> Vec<Record> {
+    pub(in crate::store) fn samples() -> Vec<Record> {
         let (account, folder) = (AccountId(7), FolderId(1));
         let name = || String::from("Sent");
         vec![
@@ -323,6 +357,48 @@ mod tests {
             },
             Record::Expunged { account, folder, uids: UidSet(vec![(Uid(1), Uid(3))]) },
             Record::Part { number: 1, of: 300 },
+            Record::MessagesAre {
+                account,
+                folder,
+                messages: vec![Present {
+                    uid: Uid(1),
+                    body: BodyId(300),
+                    size: 4096,
+                    charge: 4992,
+                    date: Time(-1),
+                    flags: Flags::SEEN,
+                    serial: Serial(700),
+                }],
+            },
+            Record::FlagsAre {
+                account,
+                folder,
+                groups: vec![(Serial(9), Flags::DELETED, UidSet(vec![(Uid(1), Uid(3))]))],
+            },
+            Record::MessagesGone { account, folder, uids: UidSet(vec![(Uid(1), Uid(3))]) },
+            Record::FolderIs {
+                account,
+                folder,
+                name: name(),
+                uid_validity: 99,
+                special: None,
+                uid_next: Uid(300),
+                serial: Serial(9),
+            },
+            Record::FoldersGone { account, folders: vec![(FolderId(2), FolderId(3))] },
+            Record::AccountIs {
+                account,
+                address: "anna@example.test".into(),
+                class: Class::L,
+                bucket_bytes: 1 << 26,
+                phc: "$argon2id$".into(),
+                folder_last: FolderId(6),
+            },
+            Record::AccountsGone(vec![(AccountId(1), AccountId(6))]),
+            Record::KeywordsAre { account, names: vec!["$Forwarded".into()] },
+            Record::SubscriptionsAre { account, names: vec![name()] },
+            Record::DomainsAre(vec!["example.test".into()]),
+            Record::Given { next_body: BodyId(300), uid_validity: 99, account },
         ]
     }
 
@@ -337,41 +413,6 @@ mod tests {
                 assert!(samples().starts_with(&records));
             }
         }
-    }
-
-    #[test]
-    fn a_large_change_is_parts_that_hold_together() {
-        let (account, folder) = (AccountId(7), FolderId(1));
-        let odd = UidSet::from_ascending((0..3000).map(|number| Uid(u32::MAX - 6000 + 2 * number)));
-        let mut records = samples();
-        records.pop();
-        records.push(Record::FlagsSet { account, folder, groups: vec![(Flags(u64::MAX), odd.clone())] });
-        records.push(Record::Expunged { account, folder, uids: odd.clone() });
-        assert_eq!(encode_within(&records, 128 << 10), [encode(&records)]);
-        let payloads = encode_within(&records, 8128);
-        assert!(payloads.len() > 3 && payloads.iter().all(|payload| payload.len() <= 8128));
-        let mut parts = Parts::default();
-        // In any order, and again: only with the last one missing it is whole.
-        let mut whole = None;
-        for payload in payloads.iter().rev().chain(&payloads[1..]) {
-            assert!(whole.is_none() || parts.unfinished().count() <= 1);
-            whole = whole.or(parts.join(Serial(9), decode(payload).unwrap()));
-        }
-        let whole = whole.unwrap();
-        assert_eq!(whole[..records.len() - 2], records[..records.len() - 2]);
-        let mut flagged = Vec::new();
-        let mut expunged = Vec::new();
-        for record in &whole[records.len() - 2..] {
-            match record {
-                Record::FlagsSet { groups, .. } => {
-                    groups.iter().for_each(|(_, uids)| flagged.extend(uids.iter()))
-                }
-                Record::Expunged { uids, .. } => expunged.extend(uids.iter()),
-                other => panic!("{other:?}"),
-            }
-        }
-        assert!(odd.iter().eq(flagged) && odd.iter().eq(expunged));
-        assert_eq!(parts.unfinished().collect::<Vec<_>>(), [Serial(9)]);
     }
 
     /// What format 1 wrote must be read for ever.

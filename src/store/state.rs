@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::record::{self, Parts, Record};
+use super::heirs::Heirs;
+use super::messages::bury;
+use super::parts::Parts;
+use super::record::{self, Record};
 use crate::journal::Journal;
-use crate::limits::CHANGES_REMEMBERED;
-use crate::types::{
-    AccountId, BodyId, Class, Flags, FolderId, Position, Serial, SpecialUse, Time, Uid, UidSet,
-};
+use crate::types::{AccountId, BodyId, Class, Flags, FolderId, Position, Serial, SpecialUse, Time, Uid};
 
 /// Everything that the store knows, less the bytes of messages.
 #[derive(Debug, Default)]
@@ -26,21 +26,16 @@ pub struct State {
     pub uid_validity: u32,
     /// The highest account number ever given out.
     pub account_last: AccountId,
+    /// Bodies below this have been given out.
+    pub next_body: BodyId,
     /// Records that this program could not read: their frames are kept, their meaning is not known.
     pub unread_records: u64,
     /// Changes of several frames of which not all have been read.
     parts: Parts,
     /// Of the state that this one is made to succeed: who is looking at what.
-    heirs: Heirs,
+    pub(super) heirs: Heirs,
     /// What `apply` has done to bodies, for the journal's index.
-    holds: Vec<(BodyId, bool)>,
-}
-
-/// Sessions outlive a state that is made anew: their views keep tombstones, and their POP3 locks hold.
-#[derive(Debug, Default)]
-struct Heirs {
-    views: BTreeMap<(AccountId, FolderId), Vec<Weak<AtomicU64>>>,
-    locks: BTreeMap<AccountId, Arc<AtomicBool>>,
+    pub(super) holds: Vec<(BodyId, bool)>,
 }
 
 /// What the owner has set.
@@ -103,6 +98,8 @@ pub struct Account {
     pub folder_last: FolderId,
     pub(super) reserved_bytes: Arc<AtomicU64>,
     pub(super) pop3: Arc<AtomicBool>,
+    /// While the log is read: the fact that it exists has been met.
+    pub(super) known: bool,
 }
 
 impl Account {
@@ -137,6 +134,10 @@ pub struct Folder {
     pub special: Option<SpecialUse>,
     /// Its messages by ascending UID, tombstones among them.
     pub messages: Vec<Message>,
+    /// While the log is read: messages met behind ones of higher UIDs.
+    pub(super) late: BTreeMap<Uid, Message>,
+    /// While the log is read: the fact that it exists has been met.
+    pub(super) known: bool,
     /// The tombstones among `messages`: UID and the serial of the expunge, by ascending UID.
     pub tombstones: Vec<(Uid, Serial)>,
     /// The oldest and the newest serial among the tombstones.
@@ -164,7 +165,7 @@ impl Folder {
         self.messages.iter().filter(|message| !message.expunged())
     }
 
-    fn index(&self, uid: Uid) -> Option<usize> {
+    pub(super) fn index(&self, uid: Uid) -> Option<usize> {
         self.messages.binary_search_by_key(&uid, |message| message.uid).ok()
     }
 }
@@ -189,10 +190,10 @@ pub struct Message {
 }
 
 /// `Folder::tombstone_serials` where there are none.
-const NO_TOMBSTONES: (Serial, Serial) = (Serial(u64::MAX), Serial(0));
+pub(super) const NO_TOMBSTONES: (Serial, Serial) = (Serial(u64::MAX), Serial(0));
 
 /// The bit of `Message::flags` that marks a tombstone; neither a system flag nor a keyword.
-const TOMBSTONE: Flags = Flags(1 << 7);
+pub(super) const TOMBSTONE: Flags = Flags(1 << 7);
 
 impl Message {
     /// It is gone; some view has not been told.
@@ -202,17 +203,6 @@ impl Message {
 }
 
 impl State {
-    /// An empty state, to be filled again from the records: whoever looks at `former` will look at this one.
-    pub(super) fn succeeding(former: &State) -> State {
-        let mut heirs = Heirs::default();
-        for account in former.accounts.values() {
-            heirs.locks.insert(account.id, Arc::clone(&account.pop3));
-            let folders = account.folders.values();
-            heirs.views.extend(folders.map(|folder| ((account.id, folder.id), folder.views.clone())));
-        }
-        State { heirs, ..State::default() }
-    }
-
     /// Applies a frame's records at boot.
     pub(super) fn replay(&mut self, serial: Serial, position: Position, payload: &[u8]) {
         // Also of a change that is not whole: its serial has been used.
@@ -234,16 +224,13 @@ impl State {
 
     /// After the replay: gives the journal the bodies that are in use, and drops tombstones. Returns the next free body number.
     pub(super) fn settle(&mut self, journal: &mut Journal) -> u64 {
+        self.complete();
         let start = journal.superblock().uidvalidity_start;
         self.uid_validity = self.uid_validity.max(start);
-        for account in self.accounts.values_mut() {
-            for folder in account.folders.values_mut() {
-                folder.recent_from = folder.uid_next;
-                bury(folder, &mut self.holds);
-            }
-        }
         // Also the numbers of bodies that nobody holds are taken: their frames are still in the log.
-        let next_body = journal.highest_body().0 + 1;
+        let next_body = self.next_body.0.max(journal.highest_body().0 + 1);
+        // A body must not be let go of before all who have it are counted: copies have come in another order than the changes.
+        self.holds.sort_by_key(|(_, held)| !held);
         self.effects(journal);
         journal.drop_unheld();
         next_body
@@ -281,6 +268,17 @@ impl State {
                 self.uid_validity = self.uid_validity.max(*uid_validity);
                 self.apply_mail(*account, record, serial, position);
             }
+            Record::MessagesAre { .. }
+            | Record::FlagsAre { .. }
+            | Record::MessagesGone { .. }
+            | Record::FolderIs { .. }
+            | Record::FoldersGone { .. }
+            | Record::AccountIs { .. }
+            | Record::AccountsGone(_)
+            | Record::KeywordsAre { .. }
+            | Record::SubscriptionsAre { .. }
+            | Record::DomainsAre(_)
+            | Record::Given { .. } => self.apply_copy(record, position),
             Record::FolderRenamed { account, .. }
             | Record::FolderRemoved { account, .. }
             | Record::Subscribed { account, .. }
@@ -298,29 +296,14 @@ impl State {
                 self.account_last = self.account_last.max(*account);
                 self.settings.addresses.insert(address.clone(), *account);
                 self.settings.passwords.insert(*account, (phc.clone(), 0));
-                self.accounts.entry(*account).or_insert_with(|| Account {
-                    id: *account,
-                    address: address.clone(),
-                    class: *class,
-                    bucket_bytes: *bucket_bytes,
-                    used_bytes: 0,
-                    position,
-                    serial,
-                    folders: BTreeMap::new(),
-                    subscriptions: BTreeSet::new(),
-                    keywords: Vec::new(),
-                    folder_last: FolderId(0),
-                    reserved_bytes: Arc::default(),
-                    pop3: self.heirs.locks.remove(account).unwrap_or_default(),
-                });
+                let known = self.accounts.entry(*account).or_insert_with(|| Account::unknown(*account));
+                known.exist(address, *class, *bucket_bytes);
+                known.position = known.position.max(position);
+                known.serial = known.serial.max(serial);
             }
             Record::AccountRemoved(account) => {
-                if let Some(gone) = self.accounts.remove(account) {
-                    self.settings.addresses.remove(&gone.address);
-                    let messages = gone.folders.values().flat_map(|folder| &folder.messages);
-                    self.holds.extend(messages.map(|message| (message.body, false)));
-                }
-                self.settings.passwords.remove(account);
+                self.account_last = self.account_last.max(*account);
+                self.remove_account(*account);
             }
             Record::AccountPassword { account, phc } => {
                 if let Some(account) = self.accounts.get_mut(account) {
@@ -342,29 +325,16 @@ impl State {
     }
 
     fn apply_mail(&mut self, account: AccountId, record: &Record, serial: Serial, position: Position) {
-        let Some(account) = self.accounts.get_mut(&account) else { return };
+        // While the log is read, what is true of an account may come before the copy of the fact that it exists.
+        let account = self.accounts.entry(account).or_insert_with(|| Account::unknown(account));
         account.position = account.position.max(position);
         account.serial = account.serial.max(serial);
         match record {
             Record::FolderAdded { folder, name, uid_validity, special, .. } => {
                 account.folder_last = account.folder_last.max(*folder);
-                let views = self.heirs.views.remove(&(account.id, *folder)).unwrap_or_default();
-                account.folders.entry(*folder).or_insert_with(|| Folder {
-                    id: *folder,
-                    name: name.clone(),
-                    uid_validity: *uid_validity,
-                    uid_next: Uid(1),
-                    serial,
-                    special: *special,
-                    messages: Vec::new(),
-                    tombstones: Vec::new(),
-                    tombstone_serials: NO_TOMBSTONES,
-                    unseen: 0,
-                    recent_from: Uid(1),
-                    changes: VecDeque::new(),
-                    changes_from: serial,
-                    views,
-                });
+                let added = account.folders.entry(*folder).or_insert_with(|| Folder::unknown(*folder));
+                added.exist(name, *uid_validity, *special);
+                added.serial = added.serial.max(serial);
             }
             Record::FolderRenamed { folder, name, .. } => {
                 if let Some(folder) = account.folders.get_mut(folder) {
@@ -372,10 +342,8 @@ impl State {
                 }
             }
             Record::FolderRemoved { folder, .. } => {
-                if let Some(gone) = account.folders.remove(folder) {
-                    account.used_bytes -= gone.live().map(|message| u64::from(message.charge)).sum::<u64>();
-                    self.holds.extend(gone.messages.iter().map(|message| (message.body, false)));
-                }
+                account.folder_last = account.folder_last.max(*folder);
+                account.remove_folder(*folder, &mut self.holds);
             }
             Record::Subscribed { name, .. } => {
                 account.subscriptions.insert(name.clone());
@@ -398,12 +366,7 @@ impl State {
                     body: *body,
                     date: *date,
                 };
-                if let Some(folder) = account.folders.get_mut(folder)
-                    && folder.add(message)
-                {
-                    account.used_bytes += u64::from(*charge);
-                    self.holds.push((*body, true));
-                }
+                account.add_message(*folder, message, &mut self.holds);
             }
             Record::FlagsSet { folder, groups, .. } => {
                 if let Some(folder) = account.folders.get_mut(folder) {
@@ -412,7 +375,8 @@ impl State {
             }
             Record::Expunged { folder, uids, .. } => {
                 if let Some(folder) = account.folders.get_mut(folder) {
-                    account.used_bytes -= folder.expunge(uids, serial);
+                    folder.serial = folder.serial.max(serial);
+                    account.used_bytes -= folder.expunge(uids, serial, &mut self.holds);
                     bury(folder, &mut self.holds);
                 }
             }
@@ -448,114 +412,5 @@ impl Settings {
             }
             _ => {}
         }
-    }
-}
-
-impl Folder {
-    /// Adds a message; false if it is there or has been there.
-    fn add(&mut self, message: Message) -> bool {
-        if message.uid < self.uid_next {
-            return false;
-        }
-        self.uid_next = Uid(message.uid.0 + 1);
-        self.serial = self.serial.max(message.serial);
-        self.unseen += u32::from(!message.flags.contains(Flags::SEEN));
-        self.messages.push(message);
-        true
-    }
-
-    fn flag(&mut self, uids: &UidSet, flags: Flags, serial: Serial) {
-        for (first, last) in &uids.0 {
-            let start = self.messages.partition_point(|message| message.uid < *first);
-            for index in start..self.messages.len() {
-                let message = &mut self.messages[index];
-                if message.uid > *last {
-                    break;
-                }
-                // The same serial: records of one change follow each other.
-                let newer = message.serial < serial || message.serial == serial && message.flags != flags;
-                if message.expunged() || !newer {
-                    continue;
-                }
-                self.unseen -= u32::from(!message.flags.contains(Flags::SEEN));
-                self.unseen += u32::from(!flags.contains(Flags::SEEN));
-                (message.flags, message.serial) = (flags, serial);
-                self.changes.push_back((serial, message.uid));
-                if self.changes.len() > CHANGES_REMEMBERED
-                    && let Some((oldest, _)) = self.changes.pop_front()
-                {
-                    self.changes_from = oldest;
-                }
-            }
-        }
-        self.serial = self.serial.max(serial);
-    }
-
-    /// Turns messages into tombstones. Returns their charges, bytes.
-    fn expunge(&mut self, uids: &UidSet, serial: Serial) -> u64 {
-        let mut freed = 0;
-        for uid in uids.iter() {
-            let Some(index) = self.index(uid) else { continue };
-            let message = &mut self.messages[index];
-            if message.expunged() {
-                continue;
-            }
-            self.unseen -= u32::from(!message.flags.contains(Flags::SEEN));
-            freed += u64::from(message.charge);
-            (message.flags, message.serial) = (message.flags.with(TOMBSTONE), serial);
-            self.tombstones.push((uid, serial));
-            let (oldest, newest) = self.tombstone_serials;
-            self.tombstone_serials = (oldest.min(serial), newest.max(serial));
-        }
-        // Two runs that ascend: merged in one pass.
-        self.tombstones.sort();
-        self.serial = self.serial.max(serial);
-        freed
-    }
-
-    /// Notes a view. Those that have ended are forgotten at the latest when the list would have to grow.
-    pub(super) fn remember_view(&mut self, view: Weak<AtomicU64>) {
-        if self.views.len() == self.views.capacity() {
-            self.forget_views();
-        }
-        self.views.push(view);
-    }
-
-    /// Forgets views that have ended.
-    pub(super) fn forget_views(&mut self) {
-        self.views.retain(|view| view.strong_count() > 0);
-    }
-
-    /// The serial up to which every view has been told expunges; None without views.
-    fn told_by_all(&mut self) -> Option<Serial> {
-        self.forget_views();
-        let told = self.views.iter().filter_map(Weak::upgrade).map(|view| view.load(Ordering::Relaxed));
-        told.min().map(Serial)
-    }
-}
-
-/// Removes the tombstones that every view has been told, and lets go of their bodies.
-///
-/// It waits until they are a fair share of the folder, so that expunging one by one costs no pass over the folder each time.
-fn bury(folder: &mut Folder, holds: &mut Vec<(BodyId, bool)>) {
-    if folder.tombstones.is_empty() || folder.tombstones.len() < folder.messages.len() / 16 {
-        return;
-    }
-    let told = folder.told_by_all().unwrap_or(Serial(u64::MAX));
-    if folder.tombstones.iter().all(|(_, serial)| *serial > told) {
-        return;
-    }
-    folder.messages.retain(|message| {
-        let keep = !message.expunged() || message.serial > told;
-        if !keep {
-            holds.push((message.body, false));
-        }
-        keep
-    });
-    folder.tombstones.retain(|(_, serial)| *serial > told);
-    folder.tombstone_serials = NO_TOMBSTONES;
-    for (_, serial) in &folder.tombstones {
-        let (oldest, newest) = folder.tombstone_serials;
-        folder.tombstone_serials = (oldest.min(*serial), newest.max(*serial));
     }
 }

@@ -7,6 +7,8 @@ use crate::device::{Device, Memory, Outcome, Random};
 use crate::journal::{Format, format};
 use crate::types::{Class, FlagChange, Flags, FolderId, Time, Uid, UidSet};
 
+mod compaction;
+
 const INBOX: FolderId = FolderId::INBOX;
 
 struct Office {
@@ -533,9 +535,9 @@ fn a_change_that_does_not_fit_is_refused_whole() {
         office.deliver(10).expect("fits");
     }
     let body = office.access().new_body();
-    loop {
+    for piece in 0.. {
         let mut store = office.shared.lock();
-        if store.append_piece(body, 0, vec![0; 64 << 10]).is_err() {
+        if store.append_piece(body, piece, vec![0; 64 << 10]).is_err() {
             break;
         }
         store.commit().expect("commits");

@@ -283,7 +283,14 @@ impl Connection {
                     self.step(Input::Upgraded, shared, now)
                 }
                 Next::Store { body, piece, bytes } => {
-                    let result = shared.lock().append_piece(body, piece, bytes);
+                    let mut store = shared.lock();
+                    for _ in 0..16 {
+                        if store.takes_piece(bytes.len()) || store.commit().is_err() {
+                            break;
+                        }
+                    }
+                    let result = store.append_piece(body, piece, bytes);
+                    drop(store);
                     self.step(Input::Stored(result), shared, now)
                 }
                 Next::Secret(job) => {

@@ -42,7 +42,7 @@ fn prepare(client: &Client, cx: &mut Context<'_>, command: &Command<'_>) -> Resu
     }
     let reservation = store.reserve(account, command.size)?;
     let flags = flags::flags(&mut store, account, FlagChange::Add, &command.flags)?;
-    let receiver = Receiver::new(store.new_body());
+    let receiver = Receiver::new(store.incoming());
     Ok(Append { account, folder, flags, date, left: command.size, kept: Some((receiver, reservation)) })
 }
 

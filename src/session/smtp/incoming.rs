@@ -8,6 +8,7 @@
 use crate::limits::{MESSAGE_BYTES_MAX, RECEIVED_MAX};
 use crate::session::Next;
 use crate::session::receive::Receiver;
+use crate::store::NewBody;
 use crate::types::BodyId;
 use crate::wire::header::ReceivedCounter;
 use crate::wire::line::dots::{Breaks, Dots, Fault};
@@ -34,20 +35,21 @@ enum Framing {
 
 impl Incoming {
     /// A message by DATA, with the trace lines that go before it.
-    pub fn by_data(body: BodyId, trace: &[u8]) -> Incoming {
-        Incoming::new(body, trace, Framing::Dots(Dots::new()))
+    pub fn by_data(body: impl Into<NewBody>, trace: &[u8]) -> Incoming {
+        Incoming::new(body.into(), trace, Framing::Dots(Dots::new()))
     }
 
     /// A message by BDAT.
-    pub fn by_chunks(body: BodyId, trace: &[u8]) -> Incoming {
-        Incoming::new(body, trace, Framing::Chunks(Breaks::default()))
+    pub fn by_chunks(body: impl Into<NewBody>, trace: &[u8]) -> Incoming {
+        Incoming::new(body.into(), trace, Framing::Chunks(Breaks::default()))
     }
 
-    fn new(body: BodyId, trace: &[u8], framing: Framing) -> Incoming {
+    fn new(body: NewBody, trace: &[u8], framing: Framing) -> Incoming {
+        let id = body.id();
         let mut receiver = Receiver::new(body);
         receiver.push(trace);
         let receiver = Some(receiver);
-        Incoming { body, receiver, received: ReceivedCounter::new(), framing, size: 0, refused: None }
+        Incoming { body: id, receiver, received: ReceivedCounter::new(), framing, size: 0, refused: None }
     }
 
     /// Takes bytes, and says how many; none when a piece must be stored first.

@@ -5,8 +5,7 @@ use super::trace::{self, Trace};
 use super::transaction::{self, Outcome};
 use super::{Doing, Done, READ, Role, Smtp, say};
 use crate::session::{Context, Io};
-use crate::store::StoreError;
-use crate::types::BodyId;
+use crate::store::{NewBody, StoreError};
 use crate::wire::date::DateTime;
 
 impl Smtp {
@@ -46,9 +45,9 @@ impl Smtp {
     }
 
     /// The message begins, with the trace fields.
-    fn begin(&mut self, incoming: fn(BodyId, &[u8]) -> Incoming, cx: &mut Context<'_>) {
+    fn begin(&mut self, incoming: fn(NewBody, &[u8]) -> Incoming, cx: &mut Context<'_>) {
         let (Some(transaction), Some(hello)) = (&mut self.transaction, &self.hello) else { return };
-        let body = cx.store().new_body();
+        let body = cx.store().incoming();
         let utf8 = transaction.mail.utf8;
         let login = self.user.is_some();
         let trace = Trace {
@@ -57,7 +56,7 @@ impl Smtp {
             address: cx.peer.address,
             host: cx.host,
             with: trace::protocol(self.role, hello.extended, utf8, cx.peer.tls, login),
-            body,
+            body: body.id(),
             to: transaction.only_recipient(),
             date: DateTime::utc(cx.now),
         };

@@ -1,0 +1,425 @@
+//! Segments that hold little are emptied, and used again: which one, frame by frame, and when it is free.
+//!
+//! The store decides what a record still says; here it is only known which frames of bodies and structures are the ones that are
+//! found. Refuses to free a segment that does not read as it was written: what is left of it stays where it is.
+//!
+//! # When a segment may be used again
+//! A victim is read from front to back, and what still counts is appended as any other frame. When its end is reached it is *leaving*:
+//! it is free when (1) everything appended up to then is durable, for its copies, and for the changes that made the rest of it dead;
+//! and after that (2) a segment header is durable that does not name it as a member. A header that is written names as free only
+//! what (1) holds for at that time, so it is true whatever becomes of the batch that it begins. Whoever opens the store believes the newest
+//! header; so an opening in which that one is not the last segment kept waits for (2) again.
+//!
+//! What a freed segment declared is kept where it is needed: the place that it followed is the end of the segment before it, which an
+//! `End` frame says from then on. Where something lies behind that place (a cut tail, or a failed write) the segment before goes first.
+//! So it does where a segment begins in the middle of a change of several frames: what is left of the change is its last part, and all between.
+
+use super::frame::{self, Kind};
+use super::recovery::Kept;
+use super::segment::{Members, SegmentHeader};
+use super::superblock::Superblock;
+use super::tail::Journal;
+use super::window::Window;
+use super::{AppendError, SEGMENT_START, index::Slot};
+use crate::device::Device;
+use crate::limits::{
+    BLOCK_BYTES, CHANGE_BYTES_MAX, COMPACTION_STEP_BYTES, SEGMENTS_RESERVED_FOR_COMPACTION,
+    SEGMENTS_RESERVED_FOR_RECORDS, SEGMENTS_RESERVED_FOR_RETRY,
+};
+use crate::types::{AccountId, BodyId, Position, Serial};
+
+/// A segment of the journal.
+#[derive(Clone, Copy)]
+pub(super) struct Member {
+    pub index: u32,
+    pub sequence: u64,
+    pub incarnation: u64,
+    /// Sequence of the segment that it follows.
+    pub follows: u64,
+    /// Position of its first and its last frame; no last one as long as it is written to.
+    pub first: u64,
+    pub end: Option<u64>,
+    /// What followed it has been freed.
+    pub open: bool,
+    /// Nothing lies behind its end.
+    pub regular: bool,
+    /// It begins in the middle of a change of several frames.
+    pub joined: bool,
+    /// It does not read as it was written, or holds what this program does not know.
+    pub pinned: bool,
+    /// Bytes of its records.
+    pub record_bytes: u64,
+    /// Bytes of all its frames.
+    pub frame_bytes: u64,
+}
+
+impl Member {
+    pub(super) fn of(kept: &Kept) -> Member {
+        let Kept { header, end, open, regular, record_bytes, frame_bytes } = *kept;
+        Member {
+            first: header.first_position,
+            end,
+            open,
+            regular,
+            joined: header.joined,
+            record_bytes,
+            frame_bytes,
+            ..Member::new(header.index, header.sequence, header.incarnation, header.follows.sequence)
+        }
+    }
+
+    pub(super) fn new(index: u32, sequence: u64, incarnation: u64, follows: u64) -> Member {
+        Member {
+            index,
+            sequence,
+            incarnation,
+            follows,
+            first: 0,
+            end: None,
+            open: false,
+            regular: false,
+            joined: false,
+            pinned: false,
+            record_bytes: 0,
+            frame_bytes: 0,
+        }
+    }
+}
+
+/// A segment that holds nothing any more.
+pub(super) struct Leaving {
+    pub index: u32,
+    /// Everything up to here must be durable before a header may say so.
+    pub after: Position,
+}
+
+/// The segment that is being emptied, and how far it is.
+#[derive(Clone, Copy)]
+pub(super) struct Victim {
+    sequence: u64,
+    offset: u64,
+    expected: u64,
+}
+
+/// How urgently segments must become free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pressure {
+    /// There is enough.
+    None,
+    /// To be done when there is nothing else to do.
+    Low,
+    /// Before anything else is taken.
+    High,
+}
+
+/// A frame of a victim.
+pub struct Taken {
+    /// What it holds.
+    pub kind: Kind,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Which piece of a body.
+    pub piece: u16,
+    /// Its serial, or its body.
+    pub number: u64,
+    /// As it was written.
+    pub payload: Vec<u8>,
+    slot: Slot,
+}
+
+/// Some frames of a victim, to be read without the store's lock.
+pub struct Portion {
+    superblock: Superblock,
+    header: SegmentHeader,
+    last: u64,
+    start: Victim,
+    next: Victim,
+    frames: Vec<Taken>,
+    damaged: bool,
+}
+
+impl Portion {
+    /// Reads them. To be called once.
+    pub fn read(&mut self, device: &dyn Device) {
+        let mut window = Window::new(device, &self.superblock, &self.header);
+        let mut bytes = 0;
+        while self.next.expected <= self.last {
+            let found =
+                window.search(self.next.offset).filter(|(_, found)| found.position == self.next.expected);
+            let Some((at, found)) = found else {
+                self.damaged = true;
+                return;
+            };
+            if bytes > 0 && bytes + found.frame_bytes() > COMPACTION_STEP_BYTES as u64 {
+                return;
+            }
+            bytes += found.frame_bytes();
+            let payload = window.payload(at, &found).to_vec();
+            let kind = Kind::of(found.kind).filter(|_| found.flags == 0);
+            let (Some(kind), true) = (kind, frame::checksum(&payload) == found.checksum) else {
+                self.damaged = true;
+                return;
+            };
+            let slot = Slot::new(window.device_offset(at), payload.len());
+            let (account, number) = (AccountId(found.account), found.number);
+            self.frames.push(Taken { kind, account, piece: found.piece, number, payload, slot });
+            self.next.offset = at + found.frame_bytes();
+            self.next.expected = found.position + 1;
+        }
+    }
+
+    /// What was read, once.
+    pub fn take_frames(&mut self) -> Vec<Taken> {
+        std::mem::take(&mut self.frames)
+    }
+
+    /// Whether the segment's end has been reached.
+    pub fn is_last(&self) -> bool {
+        self.next.expected > self.last
+    }
+
+    /// Whether something was not as it was written.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+}
+
+impl Journal {
+    /// The largest payload that a frame of this store can have, bytes.
+    pub fn payload_bytes_max(&self) -> usize {
+        self.superblock.payload_bytes_max()
+    }
+
+    /// Segments freed since the opening.
+    pub fn freed_segments(&self) -> u64 {
+        self.freed
+    }
+
+    /// How urgently segments must become free.
+    pub fn pressure(&self) -> Pressure {
+        let free = (self.free.len() + self.suspect.len()).saturating_sub(self.claimed);
+        let reserves =
+            SEGMENTS_RESERVED_FOR_RETRY + SEGMENTS_RESERVED_FOR_COMPACTION + SEGMENTS_RESERVED_FOR_RECORDS;
+        let count = self.incarnations.len();
+        // Who changes a whole folder at once cannot wait: room for the largest change, where that is a small part of the store.
+        let change = (CHANGE_BYTES_MAX / self.superblock.segment_bytes as usize + 1).min(count / 64);
+        if free <= reserves + change + 1 {
+            Pressure::High
+        } else if free <= reserves + change + 3 + count / 32 {
+            Pressure::Low
+        } else {
+            Pressure::None
+        }
+    }
+
+    /// What to read next, from the segment under way or the one whose emptying promises most. `record_bytes` of all records are
+    /// needed, about. `None`: no segment has enough that is dead.
+    pub fn next_portion(&mut self, record_bytes: u64) -> Option<Portion> {
+        if self.read_only {
+            return None;
+        }
+        let victim = match self.victim {
+            Some(victim) => victim,
+            None => self.choose(record_bytes)?,
+        };
+        let member = self.members.iter().find(|member| member.sequence == victim.sequence).copied()?;
+        self.victim = Some(victim);
+        let header = SegmentHeader {
+            sequence: member.sequence,
+            incarnation: member.incarnation,
+            index: member.index,
+            ..SegmentHeader::default()
+        };
+        Some(Portion {
+            superblock: self.superblock.clone(),
+            header,
+            last: member.end.unwrap_or(0),
+            start: victim,
+            next: victim,
+            frames: Vec::new(),
+            damaged: false,
+        })
+    }
+
+    /// Cost and benefit: what is gained, times how long it is likely to stay so, over what must be copied for it.
+    fn choose(&self, record_bytes: u64) -> Option<Victim> {
+        let segment_bytes = u64::from(self.superblock.segment_bytes);
+        let all_records: u64 = self.members.iter().map(|member| member.record_bytes).sum();
+        let live_part = record_bytes.min(all_records) as f64 / all_records.max(1) as f64;
+        let score = |member: &&Member| {
+            let live = self.index.live_bytes(member.index) + (member.record_bytes as f64 * live_part) as u64;
+            let dead = segment_bytes.saturating_sub(SEGMENT_START + live);
+            // What was never written, padding and the rest at the end, comes back in part when it is copied: 64 KiB pieces leave up to
+            // a quarter of the smallest segment. Only what is more than that is a gain, or a segment would be copied for nothing, for ever.
+            let deleted = member.frame_bytes.saturating_sub(live);
+            let enough = deleted >= (segment_bytes / 16).max(BLOCK_BYTES as u64)
+                || dead.saturating_sub(deleted) > segment_bytes / 100 * 28;
+            let age = self.end.sequence.saturating_sub(member.sequence) + 1;
+            enough.then(|| age as f64 * dead as f64 / (live + BLOCK_BYTES as u64) as f64)
+        };
+        let candidates = self.members.iter().filter(|member| self.may_go(member));
+        let best = candidates
+            .filter_map(|member| score(&member).map(|score| (score, member)))
+            .max_by(|(one, _), (other, _)| one.total_cmp(other))?
+            .1;
+        let mut first = best;
+        while let Some(before) = self.before_that_goes_first(first) {
+            first = before;
+        }
+        Some(Victim { sequence: first.sequence, offset: SEGMENT_START, expected: first.first })
+    }
+
+    /// Whether a segment can be emptied at all.
+    fn may_go(&self, member: &Member) -> bool {
+        let written =
+            member.end.is_none() || member.sequence == self.end.sequence || self.is_leaving(member.index);
+        let at_cursor = self.cursor.is_some_and(|at| at.index == member.index);
+        let blocked = self
+            .before_that_goes_first(member)
+            .is_some_and(|before| !self.may_go(before) && !self.is_leaving(before.index));
+        !written && !at_cursor && !member.pinned && !blocked
+    }
+
+    /// The segment before, if it must be emptied first: something lies behind the end that this one declares, or the first parts of a change
+    /// whose other parts are here. A change holds if its last part is there, so that one must go last.
+    fn before_that_goes_first(&self, member: &Member) -> Option<&Member> {
+        let before = self.members.iter().find(|before| before.sequence == member.follows)?;
+        ((!before.regular || member.joined) && !self.is_leaving(before.index)).then_some(before)
+    }
+
+    fn is_leaving(&self, index: u32) -> bool {
+        self.leaving.iter().any(|leaving| leaving.index == index)
+    }
+
+    /// Whether the portion is the one that was asked for last.
+    pub fn is_current(&self, portion: &Portion) -> bool {
+        self.victim.is_some_and(|victim| {
+            (victim.sequence, victim.offset) == (portion.start.sequence, portion.start.offset)
+        })
+    }
+
+    /// Appends a frame of a body, a structure or an end again, if it is the one that counts.
+    ///
+    /// # Errors
+    /// As for any frame; but copies may take the reserve.
+    pub fn copy(&mut self, taken: Taken) -> Result<(), AppendError> {
+        let Taken { kind, account, piece, number, payload, slot } = taken;
+        let counts = match kind {
+            Kind::Body => self.index.find(BodyId(number), Some(piece)) == Some(slot),
+            Kind::Structure => self.index.find(BodyId(number), None) == Some(slot),
+            Kind::End => self.members.iter().any(|member| member.sequence == number && member.open),
+            Kind::Record | Kind::Witness => false,
+        };
+        if counts {
+            self.append(kind, account, number, piece, payload, true)?;
+        }
+        Ok(())
+    }
+
+    /// Appends what is still true of a victim's records.
+    ///
+    /// # Errors
+    /// As for any frame; but copies may take the reserve.
+    pub fn copy_record(&mut self, serial: Serial, payload: Vec<u8>) -> Result<(), AppendError> {
+        self.append(Kind::Record, AccountId::SETTINGS, serial.0, 0, payload, true).map(drop)
+    }
+
+    /// Everything of this portion that counts has been appended. With the last one the segment is leaving.
+    ///
+    /// # Errors
+    /// As for any frame: then the portion must be read again.
+    pub fn pass(&mut self, portion: &Portion) -> Result<(), AppendError> {
+        if !portion.is_last() {
+            self.victim = Some(portion.next);
+            return Ok(());
+        }
+        let gone = self.members.iter().find(|member| member.sequence == portion.start.sequence).copied();
+        if let Some(gone) = gone {
+            let before = self.members.iter().position(|before| before.sequence == gone.follows);
+            if let Some(before) = before
+                && let Some((sequence, end, index)) = self
+                    .members
+                    .get(before)
+                    .and_then(|before| Some((before.sequence, before.end?, before.index)))
+                && !self.is_leaving(index)
+            {
+                let payload = end.to_le_bytes().to_vec();
+                self.append(Kind::End, AccountId::SETTINGS, sequence, 0, payload, true)?;
+                self.members[before].open = true;
+            }
+            self.leaving.push(Leaving { index: gone.index, after: self.last });
+        }
+        self.victim = None;
+        Ok(())
+    }
+
+    /// The victim stays as it is, for good: it holds what cannot be copied.
+    pub fn pin_victim(&mut self) {
+        if let Some(victim) = self.victim.take()
+            && let Some(member) = self.members.iter_mut().find(|member| member.sequence == victim.sequence)
+        {
+            member.pinned = true;
+        }
+    }
+
+    /// Whether emptying a segment, or the next header, will free some.
+    pub fn can_reclaim(&mut self, record_bytes: u64) -> bool {
+        !self.leaving.is_empty() || self.next_portion(record_bytes).is_some()
+    }
+
+    /// Where segments are short and some wait for nothing but the next header, makes the next frame begin a fresh segment.
+    /// Something must be appended after this. False: there is nothing to gain.
+    pub fn relieve(&mut self) -> bool {
+        let ready = self.leaving.iter().any(|leaving| leaving.after <= self.durable);
+        let idle = self.pending.is_empty() && !self.in_flight;
+        let room = self.free.len() + self.suspect.len() > SEGMENTS_RESERVED_FOR_RETRY;
+        if !ready || !idle || !room || self.read_only || self.pressure() < Pressure::High {
+            return false;
+        }
+        self.relieve = true;
+        self.room = 0;
+        true
+    }
+
+    /// A segment is taken into use, behind the one that ends at `end`. Returns who belongs to the journal from now on, and who does not any more.
+    pub(super) fn enlist(&mut self, member: Member, end: u64, regular: bool) -> (Members, Vec<u32>) {
+        if let Some(before) = self.members.iter_mut().find(|before| before.sequence == member.follows) {
+            (before.end, before.regular) = (Some(end), regular);
+        }
+        self.members.push(member);
+        let durable = self.durable;
+        let freed: Vec<u32> = self
+            .leaving
+            .iter()
+            .filter(|leaving| leaving.after <= durable)
+            .map(|leaving| leaving.index)
+            .collect();
+        let left = self.members.iter().map(|member| member.index).filter(|index| !freed.contains(index));
+        (Members::new(left), freed)
+    }
+
+    /// A header is durable that does not name this segment any more.
+    pub(super) fn free_again(&mut self, index: u32) {
+        let before = self.leaving.len();
+        self.leaving.retain(|leaving| leaving.index != index);
+        if self.leaving.len() == before {
+            return;
+        }
+        self.members.retain(|member| member.index != index);
+        if let Some(slot) = self.incarnations.get_mut(index as usize) {
+            *slot = None;
+        }
+        self.free.push_back(index);
+        self.freed += 1;
+    }
+
+    /// Notes that a frame lies at this place of the device.
+    pub(super) fn count_frame(&mut self, offset: u64, bytes: u64, kind: Kind) {
+        let segment = (offset / u64::from(self.superblock.segment_bytes)).saturating_sub(1);
+        let member = self.members.iter_mut().rfind(|member| u64::from(member.index) == segment);
+        if let Some(member) = member {
+            member.frame_bytes += bytes;
+            member.record_bytes += if kind == Kind::Record { bytes } else { 0 };
+        }
+    }
+}
