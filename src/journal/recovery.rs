@@ -6,6 +6,7 @@ use std::io;
 
 use super::frame::{self, Header, Kind};
 use super::index::{Index, Slot};
+use super::payload;
 use super::report::{Cut, Lost, LostFrame, Report};
 use super::segment::{End, HeaderBlock, SegmentHeader};
 use super::superblock::Superblock;
@@ -254,7 +255,7 @@ impl<'a> Scan<'a> {
     /// A frame in its place: checks what must be checked, and keeps it.
     fn take(&mut self, number: usize, at: u64, found: &Header, window: &mut Window<'_>) -> Verdict {
         self.saw(found.position.max(found.durable), found.opening);
-        let kind = Kind::of(found.kind).filter(|_| found.flags == 0);
+        let kind = Kind::of(found.kind).filter(|kind| payload::is_known(*kind, found.flags));
         let check = self.verify || kind == Some(Kind::Record) || found.position > self.state.covered;
         let good = !check || frame::checksum(window.payload(at, found)) == found.checksum;
         let place = window.device_offset(at);
@@ -265,6 +266,9 @@ impl<'a> Scan<'a> {
             }
             let frame = kind.map(|kind| lost_frame(kind, found));
             self.lose(found.position, found.position, place, frame);
+        } else if self.verify && kind.is_some() && !payload::is_sound(found.flags, window.payload(at, found)) {
+            // Not torn: its checksum fits.
+            self.lose(found.position, found.position, place, kind.map(|kind| lost_frame(kind, found)));
         }
         self.state.report.frames += 1;
         match kind {

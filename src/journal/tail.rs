@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::batch::{Batch, Frame, Fresh, Run};
 use super::frame::{self, Key, Kind};
 use super::index::{Extent, Index};
+use super::payload::Payload;
 use super::recovery::{Recovered, Scan};
 use super::segment::{End, SegmentHeader};
 use super::superblock::{self, Superblock};
@@ -162,7 +163,7 @@ impl Journal {
         serial: Serial,
         payload: Vec<u8>,
     ) -> Result<Position, AppendError> {
-        self.append(Kind::Record, account, serial.0, 0, payload)
+        self.append(Kind::Record, account, serial.0, 0, payload.into())
     }
 
     /// Takes a change of several records, all of them or none. They are in one batch; a torn one can leave the first of them.
@@ -201,9 +202,9 @@ impl Journal {
         account: AccountId,
         body: BodyId,
         piece: u16,
-        payload: Vec<u8>,
+        payload: impl Into<Payload>,
     ) -> Result<Position, AppendError> {
-        let position = self.append(Kind::Body, account, body.0, piece, payload)?;
+        let position = self.append(Kind::Body, account, body.0, piece, payload.into())?;
         self.index.expect(body);
         Ok(position)
     }
@@ -213,9 +214,9 @@ impl Journal {
         &mut self,
         account: AccountId,
         body: BodyId,
-        payload: Vec<u8>,
+        payload: impl Into<Payload>,
     ) -> Result<Position, AppendError> {
-        let position = self.append(Kind::Structure, account, body.0, 0, payload)?;
+        let position = self.append(Kind::Structure, account, body.0, 0, payload.into())?;
         self.index.expect(body);
         Ok(position)
     }
@@ -224,7 +225,7 @@ impl Journal {
     /// on a rotten newest frame is not mistaken for a torn one, and the next opening goes on in the same segment.
     pub fn append_witness(&mut self) -> Result<(), AppendError> {
         if self.last > self.witnessed {
-            self.append(Kind::Witness, AccountId(0), 0, 0, Vec::new())?;
+            self.append(Kind::Witness, AccountId(0), 0, 0, Vec::new().into())?;
         }
         Ok(())
     }
@@ -235,7 +236,7 @@ impl Journal {
         account: AccountId,
         number: u64,
         piece: u16,
-        payload: Vec<u8>,
+        payload: Payload,
     ) -> Result<Position, AppendError> {
         if self.read_only {
             return Err(AppendError::ReadOnly);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use event_listener::{Event, EventListener};
 
-use crate::journal::Finish;
+use crate::journal::{Finish, Payload};
 use crate::limits::PENDING_BYTES;
 use crate::session::gate;
 use crate::store::{Shared, Store, StoreError};
@@ -69,7 +69,7 @@ impl Progress {
         }
     }
 
-    /// Hands a piece to the journal when there is room.
+    /// Packs a piece and hands it to the journal when there is room.
     ///
     /// It does not wake the committer before much has gathered: the record that makes the pieces a message will, and one flush
     /// does for all of them.
@@ -83,16 +83,17 @@ impl Progress {
         piece: u16,
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
+        let payload = Payload::pack(bytes);
         loop {
             let listener = self.committed.listen();
             {
                 let mut store = shared.lock();
-                let pending = store.journal().pending_bytes() + bytes.len();
+                let pending = store.journal().pending_bytes() + payload.len();
                 if pending > PENDING_BYTES / 2 {
                     shared.announce();
                 }
                 if pending <= PENDING_BYTES {
-                    return store.append_piece(body, piece, bytes);
+                    return store.append_piece(body, piece, payload);
                 }
             }
             listener.await;

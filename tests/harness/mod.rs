@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use postfach::device::{Device, Memory, Outcome};
-use postfach::journal::{Format, ReadError, format};
+use postfach::journal::{Format, Payload, ReadError, format};
 use postfach::limits::{PIECE_BYTES, READ_BYTES};
 use postfach::session::console::{Console, Mode};
 use postfach::session::imap::Imap;
@@ -283,7 +283,7 @@ impl Connection {
                     self.step(Input::Upgraded, shared, now)
                 }
                 Next::Store { body, piece, bytes } => {
-                    let result = shared.lock().append_piece(body, piece, bytes);
+                    let result = shared.lock().append_piece(body, piece, Payload::pack(bytes));
                     self.step(Input::Stored(result), shared, now)
                 }
                 Next::Secret(job) => {
