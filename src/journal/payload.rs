@@ -308,7 +308,8 @@ mod tests {
             let payload = packed(&piece);
             assert!(payload.flags() & LINES == flags && payload.len() * 100 < piece.len() * 74, "{letters}");
         }
-        let table: Vec<u8> = (0..2000).flat_map(|row| format!("2026;R-{row};{};net\n", row * 7).into_bytes()).collect();
+        let table: Vec<u8> =
+            (0..2000).flat_map(|row| format!("2026;R-{row};{};net\n", row * 7).into_bytes()).collect();
         let (direct, attached) = (packed(&table), packed(&attachment(&table, 76)));
         assert_eq!((direct.flags(), attached.flags()), (LZ4, LZ4 | LINES));
         assert!(attached.len() < direct.len() + direct.len() / 8, "{} {}", attached.len(), direct.len());
@@ -327,7 +328,8 @@ mod tests {
         assert_eq!(packed(&vec![b'x'; PIECE_BYTES + 1]).flags(), 0);
         // All lines look like base64, and there is never a run of them.
         let lines = b"abcdefghijklmnop\r\n".repeat(RUN_LINES_MIN - 1);
-        let torn: Vec<u8> = (0..900).flat_map(|row| [&lines[..], format!("{row}!\r\n").as_bytes()].concat()).collect();
+        let torn: Vec<u8> =
+            (0..900).flat_map(|row| [&lines[..], format!("{row}!\r\n").as_bytes()].concat()).collect();
         assert_eq!(packed(&torn).flags(), LZ4);
     }
 
@@ -341,14 +343,26 @@ mod tests {
         let empty = [0, 0, 0xFF, 0xFF, 0];
         let mut out = vec![claim(PIECE_BYTES, &bomb), claim(PIECE_BYTES, &run), claim(2 * 0xFFFF, &empty)];
         out.extend([claim(0xFFFF, &empty), claim(2 * 0x7FFF, &[0, 0, 0xFF, 0x7F, 0]), claim(0, &[])]);
-        out.extend([claim(usize::MAX, b"x"), claim(PIECE_BYTES + 1, &[0; PIECE_BYTES + 1]), Vec::new(), vec![1, 0, 0]]);
+        out.extend([
+            claim(usize::MAX, b"x"),
+            claim(PIECE_BYTES + 1, &[0; PIECE_BYTES + 1]),
+            Vec::new(),
+            vec![1, 0, 0],
+        ]);
         for stored in &out {
             for flags in [LZ4, LINES, LZ4 | LINES, 4, 0x8001, 0xFFFF] {
                 let plain = unpack(flags, stored);
-                assert!(plain.is_none_or(|plain| plain.is_empty()), "{flags} {:?}", &stored[..stored.len().min(9)]);
+                assert!(
+                    plain.is_none_or(|plain| plain.is_empty()),
+                    "{flags} {:?}",
+                    &stored[..stored.len().min(9)]
+                );
             }
         }
-        assert_eq!(unpack(LINES, &claim(3, &[3, 0, 0, 0, 0, b'a', b'b', b'c'])).as_deref(), Some(&b"abc"[..]));
+        assert_eq!(
+            unpack(LINES, &claim(3, &[3, 0, 0, 0, 0, b'a', b'b', b'c'])).as_deref(),
+            Some(&b"abc"[..])
+        );
     }
 
     #[test]

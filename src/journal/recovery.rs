@@ -266,7 +266,8 @@ impl<'a> Scan<'a> {
             }
             let frame = kind.map(|kind| lost_frame(kind, found));
             self.lose(found.position, found.position, place, frame);
-        } else if self.verify && kind.is_some() && !payload::is_sound(found.flags, window.payload(at, found)) {
+        } else if self.verify && kind.is_some() && !payload::is_sound(found.flags, window.payload(at, found))
+        {
             // Not torn: its checksum fits.
             self.lose(found.position, found.position, place, kind.map(|kind| lost_frame(kind, found)));
         }
