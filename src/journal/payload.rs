@@ -6,7 +6,6 @@
 //! Refuses to trust itself: what is packed is unpacked and compared before it is taken. Refuses to unpack to more bytes than a piece has,
 //! whatever the payload claims, and to anything but exactly what it claims.
 
-use std::borrow::Cow;
 use std::ops::Deref;
 
 use base64::Engine;
@@ -79,19 +78,15 @@ pub(super) fn is_known(kind: Kind, flags: u16) -> bool {
 }
 
 /// Makes the stored bytes what was packed. False: these bytes were not made by [`Payload::pack`].
+///
+/// In the memory that is there, and beside it in less than a piece, which the heap has at hand.
 pub(super) fn open(flags: u16, bytes: &mut Vec<u8>) -> bool {
-    if flags == 0 {
-        return true;
-    }
-    let plain = unpack(flags, bytes);
-    let opened = plain.is_some();
-    *bytes = plain.unwrap_or_default();
-    opened
+    flags == 0 || unpack(flags, bytes).is_some()
 }
 
 /// Whether it can be unpacked.
 pub(super) fn is_sound(flags: u16, stored: &[u8]) -> bool {
-    flags == 0 || unpack(flags, stored).is_some()
+    flags == 0 || unpack(flags, &mut stored.to_vec()).is_some()
 }
 
 fn pack(plain: &[u8]) -> Option<Payload> {
@@ -120,27 +115,34 @@ fn pack(plain: &[u8]) -> Option<Payload> {
     // It waits for the disk: not with the room that it did not need.
     bytes.shrink_to_fit();
     // Deliberate: a message is acknowledged on these bytes, and nothing else of it is kept.
-    (unpack(flags, &bytes)? == plain).then_some(Payload { flags, bytes })
+    let mut again = bytes.clone();
+    (open(flags, &mut again) && again == plain).then_some(Payload { flags, bytes })
 }
 
-/// What was packed. None: these bytes were not made by [`Payload::pack`].
-fn unpack(flags: u16, stored: &[u8]) -> Option<Vec<u8>> {
-    let packed = stored.get(LENGTH_BYTES..)?;
-    let length = word::u32(stored, 0) as usize;
+fn unpack(flags: u16, bytes: &mut Vec<u8>) -> Option<()> {
+    let packed = bytes.get(LENGTH_BYTES..)?.to_vec();
+    let length = word::u32(bytes, 0) as usize;
     if flags & !(LZ4 | LINES) != 0 || length > PIECE_BYTES {
         return None;
     }
-    let plain = if flags & LZ4 != 0 {
-        // Never longer than what is claimed: folded text is shorter than the text. Zeroed, so that nothing old can show.
-        let mut out = vec![0; length];
-        let filled = lz4_flex::block::decompress_into(packed, &mut out).ok()?;
-        out.truncate(filled);
-        Cow::Owned(out)
+    bytes.clear();
+    let packed = if flags & LZ4 == 0 {
+        packed
     } else {
-        Cow::Borrowed(packed)
+        // Never longer than what is claimed: folded text is shorter than the text. Zeroed, so that nothing old can show.
+        bytes.reserve_exact(length);
+        bytes.resize(length, 0);
+        let filled = lz4_flex::block::decompress_into(&packed, bytes).ok()?;
+        bytes.truncate(filled);
+        drop(packed);
+        if flags & LINES == 0 {
+            return (filled == length).then_some(());
+        }
+        bytes.to_vec()
     };
-    let plain = if flags & LINES != 0 { unfold(&plain, length)? } else { plain.into_owned() };
-    (plain.len() == length).then_some(plain)
+    bytes.clear();
+    unfold(&packed, length, bytes)?;
+    (bytes.len() == length).then_some(())
 }
 
 /// Runs of base64 lines as bytes. None: there are none. The result is shorter: a run saves more than its section costs.
@@ -213,9 +215,9 @@ fn decode_lines(text: &[u8], groups: usize, out: &mut Vec<u8>) -> usize {
     lines
 }
 
-/// The text again, which has at most `length` bytes.
-fn unfold(mut folded: &[u8], length: usize) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(length);
+/// Appends the text again, which has at most `length` bytes.
+fn unfold(mut folded: &[u8], length: usize, out: &mut Vec<u8>) -> Option<()> {
+    out.reserve_exact(length);
     while !folded.is_empty() {
         let (section, rest) = folded.split_at_checked(SECTION_BYTES)?;
         let (literal, rest) = rest.split_at_checked(usize::from(word::u16(section, 0)))?;
@@ -233,7 +235,7 @@ fn unfold(mut folded: &[u8], length: usize) -> Option<Vec<u8>> {
         }
         folded = rest;
     }
-    Some(out)
+    Some(())
 }
 
 #[cfg(test)]
@@ -254,6 +256,11 @@ mod tests {
         let mut bytes = vec![0; length];
         random.fill(&mut bytes);
         bytes
+    }
+
+    fn opened(flags: u16, stored: &[u8]) -> Option<Vec<u8>> {
+        let mut bytes = stored.to_vec();
+        open(flags, &mut bytes).then_some(bytes)
     }
 
     /// Lines of so many letters, as mail programs attach it.
@@ -351,7 +358,7 @@ mod tests {
         ]);
         for stored in &out {
             for flags in [LZ4, LINES, LZ4 | LINES, 4, 0x8001, 0xFFFF] {
-                let plain = unpack(flags, stored);
+                let plain = opened(flags, stored);
                 assert!(
                     plain.is_none_or(|plain| plain.is_empty()),
                     "{flags} {:?}",
@@ -360,7 +367,7 @@ mod tests {
             }
         }
         assert_eq!(
-            unpack(LINES, &claim(3, &[3, 0, 0, 0, 0, b'a', b'b', b'c'])).as_deref(),
+            opened(LINES, &claim(3, &[3, 0, 0, 0, 0, b'a', b'b', b'c'])).as_deref(),
             Some(&b"abc"[..])
         );
     }
@@ -380,7 +387,7 @@ mod tests {
             }
             stored.truncate(good.len() - random.below(2) as usize * random.below(good.len() as u64) as usize);
             for flags in [LZ4, LINES, LZ4 | LINES] {
-                if let Some(out) = unpack(flags, &stored) {
+                if let Some(out) = opened(flags, &stored) {
                     assert_eq!(out.len(), word::u32(&stored, 0) as usize);
                     assert!(out.len() <= PIECE_BYTES && out.capacity() <= 2 * PIECE_BYTES);
                 }
