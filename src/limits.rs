@@ -172,7 +172,7 @@ pub const ARGON2_PASSES: u32 = 2;
 
 const _: () = assert!(SEGMENT_BYTES_MIN as usize >= PAYLOAD_BYTES_MAX + 2 * BLOCK_BYTES);
 const _: () = assert!(PAYLOAD_BYTES_MAX >= PIECE_BYTES && PAYLOAD_BYTES_MAX >= STRUCTURE_BYTES_MAX);
-const _: () = assert!(PENDING_BYTES >= 4 * PIECE_BYTES);
+const _: () = assert!(PENDING_BYTES >= 4 * PIECE_BYTES && PACK_BYTES_MIN < PIECE_BYTES);
 const _: () = assert!(MESSAGE_BYTES_MAX / (PIECE_BYTES as u64) < u16::MAX as u64);
 const _: () = assert!(2 * LAST_WRITE_SECONDS + LINGER_SECONDS < SHUTDOWN_SECONDS);
 const _: () = assert!(IMAP_LINE_BYTES_MAX >= 8192 && READ_BYTES >= SMTP_LINE_BYTES_MAX);

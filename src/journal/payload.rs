@@ -77,16 +77,14 @@ pub(super) fn is_known(kind: Kind, flags: u16) -> bool {
     }
 }
 
-/// Makes the stored bytes what was packed. False: these bytes were not made by [`Payload::pack`].
-///
-/// In the memory that is there, and beside it in less than a piece, which the heap has at hand.
+/// Makes the stored bytes what was packed, in the memory that is there. False: these bytes were not made by [`Payload::pack`].
 pub(super) fn open(flags: u16, bytes: &mut Vec<u8>) -> bool {
-    flags == 0 || unpack(flags, bytes).is_some()
+    flags == 0 || unpack(flags, &bytes.to_vec(), bytes).is_some()
 }
 
 /// Whether it can be unpacked.
 pub(super) fn is_sound(flags: u16, stored: &[u8]) -> bool {
-    flags == 0 || unpack(flags, &mut stored.to_vec()).is_some()
+    flags == 0 || unpack(flags, stored, &mut Vec::new()).is_some()
 }
 
 fn pack(plain: &[u8]) -> Option<Payload> {
@@ -115,34 +113,34 @@ fn pack(plain: &[u8]) -> Option<Payload> {
     // It waits for the disk: not with the room that it did not need.
     bytes.shrink_to_fit();
     // Deliberate: a message is acknowledged on these bytes, and nothing else of it is kept.
-    let mut again = bytes.clone();
-    (open(flags, &mut again) && again == plain).then_some(Payload { flags, bytes })
+    let mut again = Vec::new();
+    unpack(flags, &bytes, &mut again)?;
+    (again == plain).then_some(Payload { flags, bytes })
 }
 
-fn unpack(flags: u16, bytes: &mut Vec<u8>) -> Option<()> {
-    let packed = bytes.get(LENGTH_BYTES..)?.to_vec();
-    let length = word::u32(bytes, 0) as usize;
+/// Makes `out` what was packed.
+fn unpack(flags: u16, stored: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let packed = stored.get(LENGTH_BYTES..)?;
+    let length = word::u32(stored, 0) as usize;
     if flags & !(LZ4 | LINES) != 0 || length > PIECE_BYTES {
         return None;
     }
-    bytes.clear();
-    let packed = if flags & LZ4 == 0 {
-        packed
+    out.clear();
+    out.reserve_exact(length);
+    if flags & LZ4 == 0 {
+        unfold(packed, length, out)?;
     } else {
         // Never longer than what is claimed: folded text is shorter than the text. Zeroed, so that nothing old can show.
-        bytes.reserve_exact(length);
-        bytes.resize(length, 0);
-        let filled = lz4_flex::block::decompress_into(&packed, bytes).ok()?;
-        bytes.truncate(filled);
-        drop(packed);
-        if flags & LINES == 0 {
-            return (filled == length).then_some(());
-        }
-        bytes.to_vec()
-    };
-    bytes.clear();
-    unfold(&packed, length, bytes)?;
-    (bytes.len() == length).then_some(())
+        out.resize(length, 0);
+        let filled = lz4_flex::block::decompress_into(packed, out).ok()?;
+        out.truncate(filled);
+    }
+    if flags == LZ4 | LINES {
+        let folded = out.to_vec();
+        out.clear();
+        unfold(&folded, length, out)?;
+    }
+    (out.len() == length).then_some(())
 }
 
 /// Runs of base64 lines as bytes. None: there are none. The result is shorter: a run saves more than its section costs.
@@ -217,7 +215,6 @@ fn decode_lines(text: &[u8], groups: usize, out: &mut Vec<u8>) -> usize {
 
 /// Appends the text again, which has at most `length` bytes.
 fn unfold(mut folded: &[u8], length: usize, out: &mut Vec<u8>) -> Option<()> {
-    out.reserve_exact(length);
     while !folded.is_empty() {
         let (section, rest) = folded.split_at_checked(SECTION_BYTES)?;
         let (literal, rest) = rest.split_at_checked(usize::from(word::u16(section, 0)))?;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_listener::{Event, EventListener};
 
@@ -83,17 +83,25 @@ impl Progress {
         piece: u16,
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
+        // Packing needs the memory of a piece beside the piece: that too must find room.
+        drop(self.room(shared, bytes.len(), bytes.len()).await);
         let payload = Payload::pack(bytes);
+        self.room(shared, payload.len(), 0).await.append_piece(body, piece, payload)
+    }
+
+    /// The store, once so many bytes may join what is pending, and others be used beside them.
+    async fn room<'a>(&self, shared: &'a Shared, bytes: usize, beside: usize) -> MutexGuard<'a, Store> {
         loop {
             let listener = self.committed.listen();
             {
-                let mut store = shared.lock();
-                let pending = store.journal().pending_bytes() + payload.len();
+                let store = shared.lock();
+                let pending = store.journal().pending_bytes() + bytes;
+                // Whoever waits below waits for the commit that is due here.
                 if pending > PENDING_BYTES / 2 {
                     shared.announce();
                 }
-                if pending <= PENDING_BYTES {
-                    return store.append_piece(body, piece, payload);
+                if pending + beside <= PENDING_BYTES {
+                    return store;
                 }
             }
             listener.await;
