@@ -83,8 +83,8 @@ impl Progress {
         piece: u16,
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
-        // Packing needs the memory of a piece beside the piece: that too must find room.
-        drop(self.room(shared, bytes.len(), bytes.len()).await);
+        // Packing needs memory beside the piece: that too should find room. Two pieces may still be in flight while a third is packed.
+        drop(self.room(shared, bytes.len(), bytes.len() / 2).await);
         let payload = Payload::pack(bytes);
         self.room(shared, payload.len(), 0).await.append_piece(body, piece, payload)
     }
@@ -208,7 +208,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::device::{Device, Memory};
+    use crate::device::{Device, Memory, Random};
     use crate::journal::{Format, format};
     use crate::limits::PIECE_BYTES;
     use crate::types::Class;
@@ -327,12 +327,17 @@ mod tests {
             device.turn(Flush::Waits);
             let body = shared.access(&mut Position::default()).new_body();
             let fitting = PENDING_BYTES / PIECE_BYTES - 1;
+            let noise = |length: usize| {
+                let mut bytes = vec![0; length];
+                Random(7).fill(&mut bytes);
+                bytes
+            };
             for piece in 0..fitting as u16 {
-                let storing = progress.store(shared, body, piece, vec![0; PIECE_BYTES]);
+                let storing = progress.store(shared, body, piece, noise(PIECE_BYTES));
                 smol::block_on(storing).unwrap();
             }
             let mut storing =
-                Box::pin(progress.store(shared, body, fitting as u16, vec![0; 2 * PIECE_BYTES - 4096]));
+                Box::pin(progress.store(shared, body, fitting as u16, noise(2 * PIECE_BYTES - 4096)));
             assert!(poll(&mut storing).is_none());
             device.turn(Flush::Works);
             assert_eq!(smol::block_on(storing), Ok(()));
