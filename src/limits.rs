@@ -14,6 +14,8 @@ pub const SEGMENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const PIECE_BYTES: usize = 64 * 1024;
 /// Largest payload of a frame, bytes: a piece, or the record of one large change.
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+/// Smallest piece that is worth packing, bytes: one header of a small message.
+pub const PACK_BYTES_MIN: usize = 512;
 /// Largest change that holds as a whole, bytes of records: to move 250,000 messages at once, or to flag half of a million.
 pub const CHANGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of frames that may wait for the disk before pieces are held back: half of them in flight, half gathering.
@@ -176,7 +178,7 @@ pub const ARGON2_PASSES: u32 = 2;
 
 const _: () = assert!(SEGMENT_BYTES_MIN as usize >= PAYLOAD_BYTES_MAX + 2 * BLOCK_BYTES);
 const _: () = assert!(PAYLOAD_BYTES_MAX >= PIECE_BYTES && PAYLOAD_BYTES_MAX >= STRUCTURE_BYTES_MAX);
-const _: () = assert!(PENDING_BYTES >= 4 * PIECE_BYTES);
+const _: () = assert!(PENDING_BYTES >= 4 * PIECE_BYTES && PACK_BYTES_MIN < PIECE_BYTES);
 const _: () = assert!(MESSAGE_BYTES_MAX / (PIECE_BYTES as u64) < u16::MAX as u64);
 const _: () = assert!(2 * LAST_WRITE_SECONDS + LINGER_SECONDS < SHUTDOWN_SECONDS);
 const _: () = assert!(IMAP_LINE_BYTES_MAX >= 8192 && READ_BYTES >= SMTP_LINE_BYTES_MAX);

@@ -97,11 +97,15 @@ fn retrieve(server: &Server, sent: &[u8], number: u32) {
 /// What is paid once is paid: a login that is remembered costs no hash, and every thread has its buffer.
 fn warm_up(server: &Server) {
     let small = message("small", "hello").into_bytes();
-    for _ in 0..8 {
+    // Of several pieces, to the end of a line.
+    let mut larger = large(2);
+    larger.truncate(400_000);
+    larger.extend_from_slice(b"\r\n");
+    for sent in [&small; 8].into_iter().chain([&larger; 2]) {
         let mut lmtp = server.lmtp();
         envelope(&mut lmtp, BEN);
         lmtp.asks("DATA", "354");
-        lmtp.send(&stuffed(&small));
+        lmtp.send(&stuffed(sent));
         lmtp.hears("250 ");
         let mut imap = server.imap(BEN);
         imap.asks("s SELECT INBOX", "s OK");

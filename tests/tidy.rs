@@ -32,7 +32,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("siphasher::", &["src/journal/"]),
     ("crc32c::", &["src/journal/"]),
     ("encoding_rs::", &["src/wire/charset.rs"]),
-    ("base64::", &["src/wire/"]),
+    ("base64::", &["src/wire/", "src/journal/payload.rs"]),
+    ("lz4_flex::", &["src/journal/payload.rs"]),
     ("rustix::", &["src/device/", "src/serve/", "src/main.rs", "src/cli/"]),
 ];
 

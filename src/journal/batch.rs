@@ -6,6 +6,7 @@
 use std::io;
 
 use super::frame::{self, Header, Kind};
+use super::payload::Payload;
 use super::segment::{End, HeaderBlock, Members, SegmentHeader};
 use super::superblock::Superblock;
 use crate::device::Device;
@@ -20,7 +21,7 @@ pub(super) struct Frame {
     /// Serial or body.
     pub number: u64,
     pub position: Position,
-    pub payload: Vec<u8>,
+    pub payload: Payload,
     /// Compaction's: it says nothing new, and wakes nobody.
     pub copy: bool,
     /// It is one change with the frame before it.
@@ -158,7 +159,7 @@ impl Batch {
     fn encode(&self, frame: &Frame, end: &End, out: &mut Slices<'_>) -> io::Result<u64> {
         let header = Header {
             kind: frame.kind as u8,
-            flags: 0,
+            flags: frame.payload.flags(),
             piece: frame.piece,
             length: frame.payload.len() as u32,
             account: frame.account.0,

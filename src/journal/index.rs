@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 
 use super::frame::{self, HEADER_BYTES, Header, Key, Kind};
+use super::payload;
 use crate::device::Device;
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::types::BodyId;
@@ -182,7 +183,7 @@ pub struct Extent {
 pub enum ReadError {
     /// The device failed.
     Io(io::Error),
-    /// What lies there is not what was written: its header or its checksum does not fit.
+    /// What lies there is not what was written: its header or its checksum does not fit, or it cannot be unpacked.
     Damaged,
 }
 
@@ -209,7 +210,7 @@ impl Extent {
         (self.slot, self.incarnation) == (other.slot, other.incarnation)
     }
 
-    /// Bytes that [`Extent::read`] gives.
+    /// Bytes that [`Extent::read`] reads of the payload, which may be packed.
     pub fn payload_bytes(&self) -> usize {
         self.slot.payload_bytes()
     }
@@ -241,7 +242,10 @@ impl Extent {
         }
         buf.resize(self.payload_bytes(), 0);
         let outcome = match read(self.slot.offset() + HEADER_BYTES as u64, buf) {
-            Ok(true) if frame::checksum(buf) == header.checksum => return Ok(true),
+            Ok(true) if frame::checksum(buf) == header.checksum => match payload::open(header.flags, buf) {
+                true => return Ok(true),
+                false => Err(ReadError::Damaged),
+            },
             Ok(true) => Err(ReadError::Damaged),
             Ok(false) => Ok(false),
             Err(error) => Err(error.into()),

@@ -71,15 +71,15 @@
 //! | 0 | 2 | F5 70 |
 //! | 2 | 1 | version of this header, 1 |
 //! | 3 | 1 | kind |
-//! | 4 | 2 | flags: the payload's compression, 0: none |
+//! | 4 | 2 | flags: how the payload is packed, 0: it is as it came |
 //! | 6 | 2 | piece of the body, from 0; else 0 |
-//! | 8 | 4 | bytes of the payload, at most 128 KiB |
+//! | 8 | 4 | bytes of the payload as it is stored, at most 128 KiB |
 //! | 12 | 4 | account |
 //! | 16 | 8 | position: 1 for the store's first frame, then one more for each; an opening may leave a gap, always at a segment's beginning |
 //! | 24 | 8 | a record's serial; the body id of a body or structure; the sequence that an end is about |
 //! | 32 | 8 | position that was durable when this was written |
 //! | 40 | 4 | number of the opening |
-//! | 44 | 4 | CRC of the payload |
+//! | 44 | 4 | CRC of the payload as it is stored |
 //! | 48 | 8 | tag of the frame before, also over segments |
 //! | 56 | 8 | tag: hash of the segment's incarnation and bytes 0 to 55 |
 //!
@@ -87,6 +87,26 @@
 //! it is durable), 9 end (the position, 8 bytes, of the last frame of a segment whose follower has been freed); [`reserved`] has the numbers given
 //! to later formats.
 //! A frame of another kind or with other flags, and with a good tag, is stepped over: it is no damage.
+//!
+//! # Packed payload
+//! Of bodies and structures; each by itself, and only where it makes them smaller. Flag 1: LZ4. Flag 2: lines. Both: lines first, then LZ4.
+//!
+//! | at | size | field |
+//! |---|---|---|
+//! | 0 | 4 | bytes of what was packed, at most 64 KiB: known without unpacking |
+//! | 4 | to the end | with flag 1 an LZ4 block (without its frame format) of what follows, else what follows |
+//!
+//! Without flag 2 that is the piece. With it, it is sections, of which each stands for a text that is not base64 and a run of lines that are:
+//!
+//! | at | size | field of a section |
+//! |---|---|---|
+//! | 0 | 2 | bytes of text, t |
+//! | 2 | 2 | lines, n |
+//! | 4 | 1 | groups of four letters in each of these lines, g |
+//! | 5 | t | the text |
+//! | 5 + t | 3 · g · n | what the lines stand for (RFC 4648 §4, without padding); each ends with CRLF |
+//!
+//! What does not unpack to exactly as many bytes as it says is damaged, as if its CRC did not fit; [`verify`] unpacks everything.
 //!
 //! # What a power cut can leave
 //! - **S1** the frame is absent: nothing happened, and nobody was told.
@@ -137,6 +157,7 @@ use crate::types::{AccountId, BodyId, Position, Serial};
 mod batch;
 mod frame;
 mod index;
+mod payload;
 mod reclaim;
 mod recovery;
 mod report;
@@ -152,6 +173,7 @@ mod tests;
 pub use batch::Batch;
 pub use frame::{Kind, reserved};
 pub use index::{Extent, ReadError};
+pub use payload::Payload;
 pub use reclaim::{Portion, Pressure, Taken};
 pub use report::{Cut, Lost, LostFrame, Report};
 pub use superblock::{Format, FormatError, Superblock, format};

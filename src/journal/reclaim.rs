@@ -15,6 +15,7 @@
 //! So it does where a segment begins in the middle of a change of several frames: what is left of the change is its last part, and all between.
 
 use super::frame::{self, Kind};
+use super::payload::{self, Payload};
 use super::recovery::Kept;
 use super::segment::{Members, SegmentHeader};
 use super::superblock::Superblock;
@@ -123,7 +124,7 @@ pub struct Taken {
     /// Its serial, or its body.
     pub number: u64,
     /// As it was written.
-    pub payload: Vec<u8>,
+    pub payload: Payload,
     slot: Slot,
 }
 
@@ -155,13 +156,14 @@ impl Portion {
             }
             bytes += found.frame_bytes();
             let payload = window.payload(at, &found).to_vec();
-            let kind = Kind::of(found.kind).filter(|_| found.flags == 0);
+            let kind = Kind::of(found.kind).filter(|kind| payload::is_known(*kind, found.flags));
             let (Some(kind), true) = (kind, frame::checksum(&payload) == found.checksum) else {
                 self.damaged = true;
                 return;
             };
             let slot = Slot::new(window.device_offset(at), payload.len());
             let (account, number) = (AccountId(found.account), found.number);
+            let payload = Payload::stored(found.flags, payload);
             self.frames.push(Taken { kind, account, piece: found.piece, number, payload, slot });
             self.next.offset = at + found.frame_bytes();
             self.next.expected = found.position + 1;
@@ -321,7 +323,7 @@ impl Journal {
     /// # Errors
     /// As for any frame; but copies may take the reserve.
     pub fn copy_record(&mut self, serial: Serial, payload: Vec<u8>) -> Result<(), AppendError> {
-        self.append(Kind::Record, AccountId::SETTINGS, serial.0, 0, payload, true).map(drop)
+        self.append(Kind::Record, AccountId::SETTINGS, serial.0, 0, payload.into(), true).map(drop)
     }
 
     /// Everything of this portion that counts has been appended. With the last one the segment is leaving.
@@ -344,7 +346,7 @@ impl Journal {
                 && !self.is_leaving(index)
             {
                 let payload = end.to_le_bytes().to_vec();
-                self.append(Kind::End, AccountId::SETTINGS, sequence, 0, payload, true)?;
+                self.append(Kind::End, AccountId::SETTINGS, sequence, 0, payload.into(), true)?;
                 self.members[before].open = true;
             }
             self.leaving.push(Leaving { index: gone.index, after: self.last });

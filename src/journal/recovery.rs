@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::frame::{self, Header, Kind};
 use super::index::{Index, Slot};
+use super::payload;
 use super::report::{Cut, Lost, LostFrame, Report};
 use super::segment::{End, HeaderBlock, Members, SegmentHeader};
 use super::superblock::Superblock;
@@ -395,7 +396,7 @@ impl<'a> Scan<'a> {
     /// A frame in its place: checks what must be checked, and keeps it.
     fn take(&mut self, number: usize, at: u64, found: &Header, window: &mut Window<'_>) -> Verdict {
         self.saw(found.position.max(found.durable), found.opening);
-        let kind = Kind::of(found.kind).filter(|_| found.flags == 0);
+        let kind = Kind::of(found.kind).filter(|kind| payload::is_known(*kind, found.flags));
         let check = self.verify
             || matches!(kind, Some(Kind::Record | Kind::End))
             || found.position > self.state.covered;
@@ -408,6 +409,10 @@ impl<'a> Scan<'a> {
             }
             let frame = kind.map(|kind| lost_frame(kind, found));
             self.lose(found.position, found.position, place, frame);
+        } else if self.verify && kind.is_some() && !payload::is_sound(found.flags, window.payload(at, found))
+        {
+            // Not torn: its checksum fits.
+            self.lose(found.position, found.position, place, kind.map(|kind| lost_frame(kind, found)));
         }
         self.state.report.frames += 1;
         if let Some((last, record_bytes, frame_bytes)) = self.state.ends.get_mut(number) {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::batch::{Batch, Frame, Fresh, Run};
 use super::frame::{self, Key, Kind};
 use super::index::{Extent, Index};
+use super::payload::Payload;
 use super::reclaim::{Leaving, Member, Victim};
 use super::recovery::{Kept, Recovered, Scan};
 use super::segment::{End, SegmentHeader};
@@ -183,7 +184,7 @@ impl Journal {
         serial: Serial,
         payload: Vec<u8>,
     ) -> Result<Position, AppendError> {
-        self.append(Kind::Record, account, serial.0, 0, payload, false)
+        self.append(Kind::Record, account, serial.0, 0, payload.into(), false)
     }
 
     /// Takes a change of several records, all of them or none. They are in one batch; a torn one can leave the first of them.
@@ -226,9 +227,9 @@ impl Journal {
         account: AccountId,
         body: BodyId,
         piece: u16,
-        payload: Vec<u8>,
+        payload: impl Into<Payload>,
     ) -> Result<Position, AppendError> {
-        let position = self.append(Kind::Body, account, body.0, piece, payload, false)?;
+        let position = self.append(Kind::Body, account, body.0, piece, payload.into(), false)?;
         self.index.expect(body);
         Ok(position)
     }
@@ -238,9 +239,9 @@ impl Journal {
         &mut self,
         account: AccountId,
         body: BodyId,
-        payload: Vec<u8>,
+        payload: impl Into<Payload>,
     ) -> Result<Position, AppendError> {
-        let position = self.append(Kind::Structure, account, body.0, 0, payload, false)?;
+        let position = self.append(Kind::Structure, account, body.0, 0, payload.into(), false)?;
         self.index.expect(body);
         Ok(position)
     }
@@ -249,7 +250,7 @@ impl Journal {
     /// on a rotten newest frame is not mistaken for a torn one, and the next opening goes on in the same segment.
     pub fn append_witness(&mut self) -> Result<(), AppendError> {
         if self.last > self.witnessed {
-            self.append(Kind::Witness, AccountId(0), 0, 0, Vec::new(), false)?;
+            self.append(Kind::Witness, AccountId(0), 0, 0, Vec::new().into(), false)?;
         }
         Ok(())
     }
@@ -260,7 +261,7 @@ impl Journal {
         account: AccountId,
         number: u64,
         piece: u16,
-        payload: Vec<u8>,
+        payload: Payload,
         copy: bool,
     ) -> Result<Position, AppendError> {
         if self.read_only {

@@ -74,6 +74,7 @@ fn what_was_committed_is_there_again() {
 }
 
 mod crash;
+mod packed;
 mod rot;
 
 #[test]

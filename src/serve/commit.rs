@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_listener::{Event, EventListener};
 
-use crate::journal::{Finish, Pressure};
+use crate::journal::{Finish, Payload, Pressure};
 use crate::limits::PENDING_BYTES;
 use crate::session::gate;
 use crate::store::{Shared, Step, Store, StoreError};
@@ -71,7 +71,7 @@ impl Progress {
         }
     }
 
-    /// Hands a piece to the journal when there is room.
+    /// Packs a piece and hands it to the journal when there is room.
     ///
     /// It does not wake the committer before much has gathered: the record that makes the pieces a message will, and one flush
     /// does for all of them.
@@ -85,22 +85,32 @@ impl Progress {
         piece: u16,
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
+        // Packing needs memory beside the piece: that too should find room. Two pieces may still be in flight while a third is packed.
+        drop(self.room(shared, bytes.len(), bytes.len() / 2).await);
+        let payload = Payload::pack(bytes);
+        self.room(shared, payload.len(), 0).await.append_piece(body, piece, payload)
+    }
+
+    /// The store, once so many bytes may join what is pending, and others be used beside them; or once it is known that compaction has no
+    /// room to give on the medium.
+    async fn room<'a>(&self, shared: &'a Shared, bytes: usize, beside: usize) -> MutexGuard<'a, Store> {
         loop {
             let listener = self.committed.listen();
             {
                 let mut store = shared.lock();
-                let pending = store.journal().pending_bytes() + bytes.len();
+                let pending = store.journal().pending_bytes() + bytes;
+                // Whoever waits below waits for the commit that is due here.
                 if pending > PENDING_BYTES / 2 {
                     shared.announce();
                 }
-                if pending <= PENDING_BYTES {
-                    if store.takes_piece(bytes.len()) {
-                        return store.append_piece(body, piece, bytes);
+                if pending + beside <= PENDING_BYTES {
+                    if store.takes_piece(bytes) {
+                        return store;
                     }
                     // Slower, rather than not at all.
                     if self.exhausted.load(Ordering::Acquire) || !store.makes_room() {
                         self.exhausted.store(false, Ordering::Release);
-                        return store.append_piece(body, piece, bytes);
+                        return store;
                     }
                     shared.announce();
                 }
@@ -237,7 +247,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::device::{Device, Memory};
+    use crate::device::{Device, Memory, Random};
     use crate::journal::{Format, format};
     use crate::limits::PIECE_BYTES;
     use crate::types::Class;
@@ -356,12 +366,17 @@ mod tests {
             device.turn(Flush::Waits);
             let body = shared.access(&mut Position::default()).new_body();
             let fitting = PENDING_BYTES / PIECE_BYTES - 1;
+            let noise = |length: usize| {
+                let mut bytes = vec![0; length];
+                Random(7).fill(&mut bytes);
+                bytes
+            };
             for piece in 0..fitting as u16 {
-                let storing = progress.store(shared, body, piece, vec![0; PIECE_BYTES]);
+                let storing = progress.store(shared, body, piece, noise(PIECE_BYTES));
                 smol::block_on(storing).unwrap();
             }
             let mut storing =
-                Box::pin(progress.store(shared, body, fitting as u16, vec![0; 2 * PIECE_BYTES - 4096]));
+                Box::pin(progress.store(shared, body, fitting as u16, noise(2 * PIECE_BYTES - 4096)));
             assert!(poll(&mut storing).is_none());
             device.turn(Flush::Works);
             assert_eq!(smol::block_on(storing), Ok(()));

@@ -14,7 +14,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::journal::{AppendError, Bodies, Journal, OpenError, Report};
+use crate::journal::{AppendError, Bodies, Journal, OpenError, Payload, Report};
 use crate::limits::{CHANGE_BYTES_MAX, COMPACTION_STEP_BYTES};
 use crate::types::{AccountId, BodyId, Position, Serial};
 
@@ -134,8 +134,13 @@ impl Store {
     ///
     /// # Errors
     /// `NoSpace` and `ReadOnly`.
-    pub fn append_piece(&mut self, body: BodyId, piece: u16, bytes: Vec<u8>) -> Result<(), StoreError> {
-        self.journal.append_body(AccountId::SETTINGS, body, piece, bytes)?;
+    pub fn append_piece(
+        &mut self,
+        body: BodyId,
+        piece: u16,
+        payload: impl Into<Payload>,
+    ) -> Result<(), StoreError> {
+        self.journal.append_body(AccountId::SETTINGS, body, piece, payload)?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use postfach::device::{Device, Memory, Outcome};
-use postfach::journal::{Format, ReadError, format};
+use postfach::journal::{Format, Payload, ReadError, format};
 use postfach::limits::{PIECE_BYTES, READ_BYTES};
 use postfach::session::console::{Console, Mode};
 use postfach::session::imap::Imap;
@@ -283,13 +283,14 @@ impl Connection {
                     self.step(Input::Upgraded, shared, now)
                 }
                 Next::Store { body, piece, bytes } => {
+                    let payload = Payload::pack(bytes);
                     let mut store = shared.lock();
                     for _ in 0..16 {
-                        if store.takes_piece(bytes.len()) || store.commit().is_err() {
+                        if store.takes_piece(payload.len()) || store.commit().is_err() {
                             break;
                         }
                     }
-                    let result = store.append_piece(body, piece, bytes);
+                    let result = store.append_piece(body, piece, payload);
                     drop(store);
                     self.step(Input::Stored(result), shared, now)
                 }
