@@ -119,7 +119,7 @@ fn serve(store: PathBuf, given: &Given) -> Result<Options, String> {
     let port_base = number(given, "--port-base", u16::MAX - 995)?.unwrap_or_default();
     let flush_delay_milliseconds = number(given, "--flush-delay", 60_000)?.map(u64::from);
     let serial = value(given, "--serial").map(PathBuf::from);
-    Ok(Options { store, bind, port_base, serial, flush_delay_milliseconds })
+    Ok(Options { store, bind, port_base, serial, flush_delay_milliseconds, owner_only: false })
 }
 
 /// Takes the options, and what follows them.
