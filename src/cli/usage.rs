@@ -130,7 +130,12 @@ pub const COMMANDS: [Command; 6] = [
         options: &[
             STORE,
             FORMAT,
-            Choice { name: "--all", value: "", times: Times::Maybe, help: "every mailbox; then there is no ADDRESS" },
+            Choice {
+                name: "--all",
+                value: "",
+                times: Times::Maybe,
+                help: "every mailbox; then there is no ADDRESS",
+            },
             JSON,
         ],
         words: "ADDRESS DIR",

@@ -287,7 +287,9 @@ mod tests {
         let console = told("console --store a mailbox add --help").unwrap();
         assert!(matches!(console, Wanted::Console { words, .. } if words == ["mailbox", "add", "--help"]));
         assert!(matches!(told("check --json --store a").unwrap(), Wanted::Check { json: true, .. }));
-        let Wanted::Export(export) = told("export --all --store a dir --json").unwrap() else { panic!("export") };
+        let Wanted::Export(export) = told("export --all --store a dir --json").unwrap() else {
+            panic!("export")
+        };
         assert_eq!((export.address, export.json), (None, true));
         let import = told("import --store a --format mbox anna@b in --into Old/Mail").unwrap();
         let Wanted::Import(import) = import else { panic!("import") };

@@ -10,7 +10,9 @@ use std::thread;
 use std::time::Instant;
 
 use super::local::{LOOK, STARTING, locked};
-use super::{Error, Options, Running, abort_on_panic_in_store, console_socket, logger, raise_descriptors, service};
+use super::{
+    Error, Options, Running, abort_on_panic_in_store, console_socket, logger, raise_descriptors, service,
+};
 
 /// A server that can be asked for mailboxes: one that runs already, or our own.
 pub struct Door {

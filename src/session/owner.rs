@@ -70,11 +70,8 @@ impl Owner {
             reply::untagged(&mut io.out, Condition::Bye, Some(Code::Word("NONEXISTENT")), &why);
             return Some(Next::Close);
         };
-        let user = User {
-            account: found.account,
-            address: address.to_lowercase(),
-            generation: found.generation,
-        };
+        let user =
+            User { account: found.account, address: address.to_lowercase(), generation: found.generation };
         let imap = self.imap.insert(Imap::preauthenticated(user));
         self.begun = true;
         Some(imap.step(Input::Start, io, cx))

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use postfach::serve::Door;
@@ -58,7 +59,7 @@ pub fn export(wanted: &Wanted) -> Fallible<bool> {
     for address in &addresses {
         let client = Client::open(&door, address)?;
         let root = wanted.directory.join(names::of_address(address));
-        fs::create_dir_all(&root).map_err(at(root.display()))?;
+        maildir::make_directory(&root)?;
         let _lock = lock(&root)?;
         let mut mailbox =
             Mailbox { door: &door, address, client, root: &root, sum: &mut sum, progress: Progress::new() };
@@ -178,8 +179,11 @@ impl Mailbox<'_> {
             messages.iter().for_each(|_| self.progress.message(0));
             return Ok(());
         }
-        let part = self.root.join(format!("{name}.mbox.part"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&part).map_err(at(part.display()))?;
+        // A name that no import takes for a folder.
+        let part = self.root.join(format!(".{name}.part"));
+        let mut new = OpenOptions::new();
+        new.write(true).create(true).truncate(true).mode(maildir::MODE);
+        let mut file = new.open(&part).map_err(at(part.display()))?;
         let (mut end, mut first) = (0, format!(" {state}"));
         for message in messages {
             let head = |exact: bool| mbox::head(message.date, &message.marks, exact, &first);
@@ -258,7 +262,11 @@ impl Mailbox<'_> {
             if ends.irregular() {
                 return Ok(());
             }
-            if mbox { quoter.push(plain, &mut out) } else { out.extend_from_slice(plain) }
+            if mbox {
+                quoter.push(plain, &mut out)
+            } else {
+                out.extend_from_slice(plain)
+            }
             bytes += out.len() as u64;
             let written = file.write_all(&out).map_err(at(path.display()));
             out.clear();

@@ -118,9 +118,9 @@ impl Sum {
             "Imported {imported} messages ({mb:.1} MB) of {folders} folders to {}; {already} were there already",
             shown(&wanted.address)
         );
-        for (count, what) in [(refused, "were refused"), (empty, "were empty files")] {
+        for (count, what) in [(refused, "refused"), (empty, "empty and left out")] {
             if *count > 0 {
-                text.push_str(&format!("; {count} {what}"));
+                text.push_str(&format!("; {what}: {count}"));
             }
         }
         text + ".\n"
@@ -180,9 +180,8 @@ impl Mailbox<'_> {
 
     /// Makes the folder if it is not there.
     fn make(&mut self, target: &str, subscribes: bool) -> Fallible<Result<(), No>> {
-        let there = |known: &String| {
-            known == target || (known == "INBOX" && target.eq_ignore_ascii_case("INBOX"))
-        };
+        let there =
+            |known: &String| known == target || (known == "INBOX" && target.eq_ignore_ascii_case("INBOX"));
         if self.existing.iter().any(there) {
             return Ok(Ok(()));
         }
@@ -320,12 +319,15 @@ impl Mailbox<'_> {
         };
         match no.code.as_str() {
             "OVERQUOTA" => Err(self.full(target)),
-            "UNAVAILABLE" | "TRYCREATE" | "SERVERBUG" => {
-                Err(format!("{}: {}; run the same command again: it goes on where it stopped", target, no.text))
-            }
+            "UNAVAILABLE" | "TRYCREATE" | "SERVERBUG" => Err(format!(
+                "{}: {}; run the same command again: it goes on where it stopped",
+                target, no.text
+            )),
             "LIMIT" if !pending.marks.keywords.is_empty() => {
                 let name = message.name();
-                self.progress.say(&format!("{name}: the mailbox has no room for more keywords: it comes without its own"));
+                self.progress.say(&format!(
+                    "{name}: the mailbox has no room for more keywords: it comes without its own"
+                ));
                 let marks = Marks { keywords: Vec::new(), ..pending.marks };
                 self.append(message, pending.index, pending.size, marks, target, false)
             }

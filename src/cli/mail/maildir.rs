@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +30,8 @@ const BATCH_FILES: usize = 64;
 const KEYWORDS: &str = "dovecot-keywords";
 /// Keywords without a letter: `V1U2 name name` in each line.
 const MORE_KEYWORDS: &str = "postfach-keywords";
+/// Mail is its owner's alone.
+pub const MODE: u32 = 0o600;
 /// Says that line ends are as stored.
 const EXACT: &[u8] = b"exact";
 
@@ -53,8 +56,7 @@ impl Writer {
     /// Makes the folder if it is not there, clears away what was left half, and gives the messages' keywords their letters.
     pub fn open(root: &Path, validity: u32, messages: &[Listed]) -> Fallible<Writer> {
         for part in ["cur", "new", "tmp"] {
-            let part = root.join(part);
-            fs::create_dir_all(&part).map_err(at(part.display()))?;
+            make_directory(&root.join(part))?;
         }
         for path in files(&root.join("tmp"))? {
             if unique(&path).is_some() {
@@ -80,7 +82,8 @@ impl Writer {
         for message in messages {
             if !message.marks.to_letters(&mut self.table).1 {
                 // A String takes whatever is written to it.
-                let _ = writeln!(more, "V{}U{} {}", self.validity, message.uid, message.marks.keywords.join(" "));
+                let _ =
+                    writeln!(more, "V{}U{} {}", self.validity, message.uid, message.marks.keywords.join(" "));
             }
         }
         if self.table != before {
@@ -111,7 +114,7 @@ impl Writer {
     /// A file for this message.
     pub fn create(&self, message: &Listed) -> Fallible<(File, PathBuf)> {
         let path = self.root.join("tmp").join(format!("{}.postfach", self.base(message)));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path);
         Ok((file.map_err(at(path.display()))?, path))
     }
 
@@ -120,7 +123,13 @@ impl Writer {
     }
 
     /// The file is whole and has so many bytes; `exact`: as stored.
-    pub fn keep(&mut self, message: &Listed, (file, from): (File, PathBuf), bytes: u64, exact: bool) -> Fallible<()> {
+    pub fn keep(
+        &mut self,
+        message: &Listed,
+        (file, from): (File, PathBuf),
+        bytes: u64,
+        exact: bool,
+    ) -> Fallible<()> {
         file.set_modified(system_time(message.date)).map_err(at(from.display()))?;
         let form = if exact { String::from("exact") } else { format!("W={}", message.size) };
         let base = format!("{}.postfach,S={bytes},{form}", self.base(message));
@@ -175,8 +184,11 @@ pub struct Entry {
 pub fn entries(root: &Path) -> Fallible<Vec<Entry>> {
     let table = Keywords::parse(&read_or_empty(&root.join(KEYWORDS))?);
     let more = read_or_empty(&root.join(MORE_KEYWORDS))?;
-    let more: HashMap<&str, &str> =
-        std::str::from_utf8(&more).unwrap_or_default().lines().filter_map(|line| line.split_once(' ')).collect();
+    let more: HashMap<&str, &str> = std::str::from_utf8(&more)
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .collect();
     let mut found = Vec::new();
     for part in ["new", "cur"] {
         let part = root.join(part);
@@ -240,12 +252,17 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Fallible<()> {
     new.push(".new");
     let new = PathBuf::from(new);
     let write = || -> io::Result<()> {
-        let mut file = File::create(&new)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&new)?;
         io::Write::write_all(&mut file, bytes)?;
         file.sync_all()?;
         fs::rename(&new, path)
     };
     write().map_err(at(path.display()))
+}
+
+/// Makes a directory, and those above it, for its owner alone.
+pub fn make_directory(path: &Path) -> Fallible<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path.display()))
 }
 
 /// A directory's names are on the disk.

@@ -56,7 +56,8 @@ impl Marks {
 
     /// Adds a keyword, if it can be one and is not there yet.
     pub fn add(&mut self, keyword: &str) {
-        let can_be = !keyword.is_empty() && keyword.len() <= KEYWORD_BYTES_MAX && keyword.bytes().all(is_atom_char);
+        let can_be =
+            !keyword.is_empty() && keyword.len() <= KEYWORD_BYTES_MAX && keyword.bytes().all(is_atom_char);
         if can_be && !self.keywords.iter().any(|known| known.eq_ignore_ascii_case(keyword)) {
             self.keywords.push(String::from(keyword));
         }
@@ -64,8 +65,11 @@ impl Marks {
 
     /// What follows `:2,` in a Maildir: letters in ASCII's order. False: the table has no letter for some keyword.
     pub fn to_letters(&self, table: &mut Keywords) -> (String, bool) {
-        let mut letters: Vec<u8> =
-            MAILDIR.iter().filter(|(_, flag)| self.system.contains(*flag)).map(|(letter, _)| *letter).collect();
+        let mut letters: Vec<u8> = MAILDIR
+            .iter()
+            .filter(|(_, flag)| self.system.contains(*flag))
+            .map(|(letter, _)| *letter)
+            .collect();
         let mut whole = true;
         for keyword in &self.keywords {
             if keyword.eq_ignore_ascii_case(FORWARDED) {
@@ -96,8 +100,11 @@ impl Marks {
     /// The three fields of an mbox, always all of them.
     pub fn to_fields(&self) -> String {
         let read = if self.system.contains(Flags::SEEN) { "R" } else { "" };
-        let status: String =
-            X_STATUS.iter().filter(|(_, flag)| self.system.contains(*flag)).map(|(c, _)| char::from(*c)).collect();
+        let status: String = X_STATUS
+            .iter()
+            .filter(|(_, flag)| self.system.contains(*flag))
+            .map(|(c, _)| char::from(*c))
+            .collect();
         format!("Status: {read}O\nX-Status: {status}\nX-Keywords: {}\n", self.keywords.join(" "))
     }
 

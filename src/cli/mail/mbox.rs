@@ -360,7 +360,9 @@ pub fn spans(file: &File) -> io::Result<Option<Vec<Span>>> {
         match found {
             Some(date) => spans.push(Span { start: offset, end: offset, date }),
             None if length == 0 => return Ok(Some(spans)),
-            None if spans.is_empty() && line.iter().any(|byte| !byte.is_ascii_whitespace()) => return Ok(None),
+            None if spans.is_empty() && line.iter().any(|byte| !byte.is_ascii_whitespace()) => {
+                return Ok(None);
+            }
             None => {}
         }
         blank = line == b"\n" || line == b"\r\n";
@@ -410,8 +412,7 @@ mod tests {
     #[test]
     fn quoting_is_undone_wherever_it_is_cut() {
         let text = b"From a\n>From b\n>>From c\nFrom\n>\n>>\nFro>From \n From \n>x>From \n\nFrom ";
-        let wanted =
-            b">From a\n>>From b\n>>>From c\nFrom\n>\n>>\nFro>From \n From \n>x>From \n\n>From ";
+        let wanted = b">From a\n>>From b\n>>>From c\nFrom\n>\n>>\nFro>From \n From \n>x>From \n\n>From ";
         for step in 1..text.len() {
             assert_eq!(quoted(text, step).escape_ascii().to_string(), wanted.escape_ascii().to_string());
             let marked = [b"X-Postfach-Mbox: exact\n", &wanted[..], b"\n"].concat();
@@ -435,7 +436,11 @@ mod tests {
             let text = [head.as_bytes(), own, end.as_bytes()].concat();
             for step in [1, 7, 1000] {
                 let (message, found) = opened(&text, step);
-                let wanted = if exact { own.to_vec() } else { String::from_utf8_lossy(own).replace('\n', "\r\n").into() };
+                let wanted = if exact {
+                    own.to_vec()
+                } else {
+                    String::from_utf8_lossy(own).replace('\n', "\r\n").into()
+                };
                 assert_eq!((message, found), (wanted, marks.clone()));
             }
         }
@@ -468,7 +473,8 @@ mod tests {
             assert_eq!(separator(line.as_bytes()).flatten(), seconds.map(Time), "{line}");
         }
         assert_eq!(separator(b"From - "), Some(None));
-        for line in ["From here on", "From me to you: 3", ">From a Tue Nov 24 10:00:00 2026", "From", "From "] {
+        for line in ["From here on", "From me to you: 3", ">From a Tue Nov 24 10:00:00 2026", "From", "From "]
+        {
             assert_eq!(separator(line.as_bytes()), None, "{line}");
         }
         for seconds in [0, -86_400 * 365, START, 4_000_000_000] {
@@ -486,12 +492,21 @@ mod tests {
         let spans_of = |text: &str| {
             std::fs::write(&path, text).unwrap();
             let found = spans(&File::open(&path).unwrap()).unwrap();
-            found.map(|spans| spans.iter().map(|span| &text[span.start as usize..span.end as usize]).map(String::from).collect::<Vec<_>>())
+            found.map(|spans| {
+                spans
+                    .iter()
+                    .map(|span| &text[span.start as usize..span.end as usize])
+                    .map(String::from)
+                    .collect::<Vec<_>>()
+            })
         };
         let from = "From a@b Tue Nov 24 10:00:00 2026\n";
         assert_eq!(spans_of(""), Some(vec![]));
         assert_eq!(spans_of("hello\n"), None);
-        assert_eq!(spans_of(&format!("{from}a\n\n{from}b\n\n\n{from}{from}")).unwrap(), ["a\n", "b\n\n", &from.to_string()]);
+        assert_eq!(
+            spans_of(&format!("{from}a\n\n{from}b\n\n\n{from}{from}")).unwrap(),
+            ["a\n", "b\n\n", &from.to_string()]
+        );
         assert_eq!(spans_of(&format!("\n{from}a\n{from}b")).unwrap(), [format!("a\n{from}b")]);
         assert_eq!(spans_of(&format!("{from}a\n\nFrom here on\n")).unwrap(), ["a\n\nFrom here on\n"]);
         let windows = format!("{from}a\n\n{from}b\n\n").replace('\n', "\r\n");

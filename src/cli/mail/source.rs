@@ -83,6 +83,9 @@ fn maildirs(path: &Path, levels: &[String], depth: usize, found: &mut Vec<Folder
             None if levels.is_empty() => String::from("INBOX"),
             None => names::joined(levels.iter().cloned()),
         };
+        // Dots and nothing else.
+        let plain = || names::literal(path.file_name().unwrap_or_default().as_bytes());
+        let name = if name.is_empty() { names::joined([plain()].into_iter()) } else { name };
         found.push(Folder { name, path: path.to_owned() });
     }
     for (name, path) in directories(path)? {
@@ -106,6 +109,9 @@ fn is_maildir(path: &Path) -> bool {
 fn mboxes(path: &Path, levels: &[String], depth: usize, found: &mut Vec<Folder>) -> Fallible<()> {
     for path in maildir::files(path)? {
         let bytes = path.file_name().unwrap_or_default().as_bytes();
+        if bytes.starts_with(b".") || bytes.ends_with(WHOLE_NAME.as_bytes()) {
+            continue;
+        }
         let ours = bytes.ends_with(b".mbox");
         let mut start = [0; 5];
         let from = read_only(&path).and_then(|mut file| file.read_exact(&mut start).map_err(at(""))).is_ok();

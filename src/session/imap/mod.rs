@@ -170,7 +170,9 @@ impl Session for Imap {
             (Input::Start, _) => {
                 let names = table::capabilities(cx.peer.tls, self.client.user.is_some());
                 let (condition, text) = match &self.client.user {
-                    Some(user) => (Condition::Preauth, format!("{} IMAP ready for {}", cx.host, user.address)),
+                    Some(user) => {
+                        (Condition::Preauth, format!("{} IMAP ready for {}", cx.host, user.address))
+                    }
                     None => (Condition::Ok, format!("{} IMAP ready", cx.host)),
                 };
                 reply::untagged(&mut io.out, condition, Some(reply::Code::Capability(&names)), &text);
