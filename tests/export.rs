@@ -526,6 +526,57 @@ fn what_was_killed_is_completed_without_a_server() {
 }
 
 #[test]
+fn a_server_that_dies_in_between_costs_nothing() {
+    let mut server = Server::start();
+    let root = server.folder.0.join("Maildir");
+    let count = many(&root) as u64;
+    let import = ["import", ANNA, path(&root)];
+    let mut child =
+        command(&server.store, &import).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("is piped")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("F1: 100 of 100 messages")));
+    server.kill();
+    let last = lines.last().expect("says why");
+    assert!(last.contains("the server has gone") && last.contains("run the same command again"), "{last}");
+    assert_eq!(child.wait().expect("ends").code(), Some(1));
+    server.restart();
+    let (status, imported, err) = told(&server.store, &import, "imported");
+    assert!(status == Some(0) && imported > 0 && imported <= count - 200, "{imported}: {err}");
+    let found = mailbox(&server, ANNA);
+    assert_eq!(found.values().map(Vec::len).sum::<usize>() as u64, count);
+    assert!((0..6).all(|folder| found[&format!("F{folder}")].len() == 100));
+}
+
+#[test]
+fn what_is_rotten_is_named_and_the_rest_is_exported() {
+    let mut server = Server::start();
+    let mut imap = owner(&server, ANNA);
+    let large = "y".repeat(70) + "\r\n";
+    for number in 1..=3 {
+        let body = format!("Subject: {number}\r\n\r\n{}the marker{number}\r\n", large.repeat(1200));
+        append(&mut imap, "INBOX", "", "24-Nov-2026 10:00:00 +0000", body.as_bytes());
+    }
+    drop(imap);
+    assert!(server.stop());
+    let mut bytes = fs::read(&server.store).expect("reads");
+    let at = bytes.windows(7).position(|part| part == b"marker2").expect("is stored as it was sent");
+    bytes[at] ^= 1;
+    fs::write(&server.store, bytes).expect("writes");
+    for format in ["mbox", "maildir"] {
+        let out = server.folder.0.join(format);
+        for written in if format == "mbox" { [2, 2] } else { [2, 0] } {
+            let export = ["export", "--format", format, ANNA, path(&out)];
+            let (status, found, err) = told(&server.store, &export, "written");
+            assert_eq!((status, found), (Some(1), written), "{err}");
+            assert!(err.contains("INBOX UID 2 cannot be read"), "{err}");
+        }
+        let from = out.join(ANNA);
+        let import = ["import", "--into", format, BEN, path(&from)];
+        assert_eq!(told(&server.store, &import, "imported").1, 2);
+    }
+}
+
+#[test]
 fn hostile_names_stay_inside() {
     let server = Server::start();
     let root = server.folder.0.join("in");

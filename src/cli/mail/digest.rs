@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_digest_does_not_depend_on_the_cuts() {
         let keys = Keys::default();
-        let text: Vec<u8> = (0..20_000u32).map(|n| (n * n >> 3) as u8).collect();
+        let text: Vec<u8> = (0..20_000u32).map(|n| ((n * n) >> 3) as u8).collect();
         let of = |step: usize| {
             let mut digest = keys.digest();
             text.chunks(step).for_each(|piece| digest.push(piece));

@@ -13,12 +13,17 @@ pub struct ToLf {
 impl ToLf {
     /// Appends `bytes` to `out` with LF line ends. Worthless once the message is irregular.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        for byte in bytes {
-            let cr = std::mem::replace(&mut self.cr, *byte == b'\r');
-            self.irregular |= cr != (*byte == b'\n');
-            if *byte != b'\r' {
-                out.push(*byte);
-            }
+        let mut rest = bytes;
+        while let Some(first) = rest.first() {
+            self.irregular |= self.cr != (*first == b'\n');
+            let end = rest.iter().position(|byte| *byte == b'\r');
+            let (now, after) = rest.split_at(end.unwrap_or(rest.len()));
+            // An LF with no CR before it can only be the first byte: others are alone.
+            self.irregular |= now.iter().skip(1).any(|byte| *byte == b'\n');
+            self.irregular |= self.cr && now.is_empty();
+            out.extend_from_slice(now);
+            self.cr = end.is_some();
+            rest = after.get(1..).unwrap_or_default();
         }
     }
 
@@ -42,12 +47,14 @@ pub struct ToCrlf {
 impl ToCrlf {
     /// Appends `bytes` to `out` with CRLF line ends.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        for byte in bytes {
-            if *byte == b'\n' && !self.cr {
-                out.push(b'\r');
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let text = line.strip_suffix(b"\n").unwrap_or(line);
+            let cr = if text.is_empty() { self.cr } else { text.ends_with(b"\r") };
+            out.extend_from_slice(text);
+            if text.len() < line.len() {
+                out.extend_from_slice(if cr { b"\n" } else { b"\r\n" });
             }
-            self.cr = *byte == b'\r';
-            out.push(*byte);
+            self.cr = cr && text.len() == line.len();
         }
     }
 }

@@ -3,6 +3,7 @@
 //! What is there already stays and is not read again: run again, it brings the directory up to date. Messages that have been expunged since
 //! are not removed from it.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -96,8 +97,8 @@ impl Sum {
             count => format!(", {count} could not be read: `postfach check` says more"),
         };
         format!(
-            "Exported {mailboxes} mailboxes with {folders} folders to {}: {written} messages written ({mb:.1} MB), \
-             {already} were there{lost}.\n",
+            "Exported to {}: {written} messages written ({mb:.1} MB), {already} were there already{lost}. \
+             Mailboxes: {mailboxes}, folders: {folders}.\n",
             shown(&wanted.directory.display().to_string())
         )
     }
@@ -127,15 +128,20 @@ impl Mailbox<'_> {
     fn export(&mut self, format: Format) -> Fallible<()> {
         let folders = self.client.folders()?;
         let subscriptions: String =
-            self.client.subscriptions()?.iter().map(|name| names::to_file(name).0 + "\n").collect();
+            self.client.subscriptions()?.iter().map(|name| names::to_file(name, false).0 + "\n").collect();
         maildir::write_whole(&self.root.join("subscriptions"), subscriptions.as_bytes())?;
+        // As on many a stick.
+        let caseless = self.root.join("SUBSCRIPTIONS").exists();
+        let mut lower = HashSet::new();
         for folder in &folders {
+            let apart = !lower.insert(folder.to_lowercase()) && caseless;
+            let (name, cut) = names::to_file(folder, apart);
             let state = self.client.examine(folder)?;
             let messages = self.client.messages()?;
             self.progress.begin(&format!("{} {folder}", self.address), messages.len() as u64);
             match format {
-                Format::Maildir => self.to_maildir(folder, state.validity, &messages)?,
-                Format::Mbox => self.to_mbox(folder, &state.text(), &messages)?,
+                Format::Maildir => self.maildir(folder, (&name, cut), state.validity, &messages)?,
+                Format::Mbox => self.mbox(folder, (&name, cut), &state.text(), &messages)?,
             }
             self.progress.end();
             self.sum.folders += 1;
@@ -143,8 +149,13 @@ impl Mailbox<'_> {
         maildir::sync(self.root)
     }
 
-    fn to_maildir(&mut self, folder: &str, validity: u32, messages: &[Listed]) -> Fallible<()> {
-        let (name, cut) = names::to_file(folder);
+    fn maildir(
+        &mut self,
+        folder: &str,
+        (name, cut): (&str, bool),
+        validity: u32,
+        messages: &[Listed],
+    ) -> Fallible<()> {
         let root = if folder == "INBOX" { self.root.to_owned() } else { self.root.join(format!(".{name}")) };
         let mut writer = maildir::Writer::open(&root, validity, messages)?;
         if folder != "INBOX" {
@@ -168,8 +179,13 @@ impl Mailbox<'_> {
         writer.finish()
     }
 
-    fn to_mbox(&mut self, folder: &str, state: &str, messages: &[Listed]) -> Fallible<()> {
-        let (name, cut) = names::to_file(folder);
+    fn mbox(
+        &mut self,
+        folder: &str,
+        (name, cut): (&str, bool),
+        state: &str,
+        messages: &[Listed],
+    ) -> Fallible<()> {
         let path = self.root.join(format!("{name}.mbox"));
         if cut {
             maildir::write_whole(&source::whole_name(&path), folder.as_bytes())?;
@@ -182,8 +198,9 @@ impl Mailbox<'_> {
         // A name that no import takes for a folder.
         let part = self.root.join(format!(".{name}.part"));
         let mut new = OpenOptions::new();
-        new.write(true).create(true).truncate(true).mode(maildir::MODE);
+        new.read(true).write(true).create(true).truncate(true).mode(maildir::MODE);
         let mut file = new.open(&part).map_err(at(part.display()))?;
+        let unreadable = self.sum.unreadable;
         let (mut end, mut first) = (0, format!(" {state}"));
         for message in messages {
             let head = |exact: bool| mbox::head(message.date, &message.marks, exact, &first);
@@ -194,6 +211,10 @@ impl Mailbox<'_> {
                 }
                 None => truncate(&mut file, end).map_err(at(part.display()))?,
             }
+        }
+        if self.sum.unreadable > unreadable {
+            // It is not what the folder is: the next export tries again.
+            mbox::forget_state(&file, state).map_err(at(part.display()))?;
         }
         file.sync_all().map_err(at(part.display()))?;
         fs::rename(&part, &path).map_err(at(path.display()))

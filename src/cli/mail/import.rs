@@ -295,7 +295,7 @@ impl Mailbox<'_> {
     fn settle(&mut self, count: usize, bytes: u64, all: &[Message], target: &str) -> Fallible<()> {
         while self.client.waiting() > count || (self.pending_bytes > bytes && self.client.waiting() > 0) {
             let answer = self.client.appended()?;
-            let (Some(pending), _) = (self.pending.pop_front(), ()) else { continue };
+            let Some(pending) = self.pending.pop_front() else { continue };
             self.pending_bytes -= pending.size;
             if let Some(message) = all.get(pending.index) {
                 self.answered(answer, pending, message, target)?;
@@ -318,7 +318,10 @@ impl Mailbox<'_> {
             return Ok(());
         };
         match no.code.as_str() {
-            "OVERQUOTA" => Err(self.full(target)),
+            "OVERQUOTA" => {
+                self.drain();
+                Err(self.full(target))
+            }
             "UNAVAILABLE" | "TRYCREATE" | "SERVERBUG" => Err(format!(
                 "{}: {}; run the same command again: it goes on where it stopped",
                 target, no.text
@@ -334,6 +337,21 @@ impl Mailbox<'_> {
             _ => {
                 self.refuse(&message.name(), &no.text);
                 Ok(())
+            }
+        }
+    }
+
+    /// What is under way already may still have been taken.
+    fn drain(&mut self) {
+        while self.client.waiting() > 0 {
+            let (answer, pending) = (self.client.appended(), self.pending.pop_front());
+            match (answer, pending) {
+                (Ok(Ok(())), Some(pending)) => {
+                    self.sum.imported += 1;
+                    self.sum.bytes += pending.size;
+                }
+                (Ok(_), _) => {}
+                (Err(_), _) => return,
             }
         }
     }

@@ -18,6 +18,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 
 use postfach::types::Time;
 use postfach::wire::date::{DateTime, parse_rfc5322};
@@ -86,13 +87,32 @@ enum Place {
 }
 
 impl Place {
-    /// Takes a byte. True: with it `>*From ` is whole.
-    fn take(&mut self, byte: u8, out: &mut Vec<u8>) -> bool {
-        let seen = match *self {
+    /// How much of `From ` has been seen; all of it where it does not count.
+    fn seen(self) -> usize {
+        match self {
             Place::Start => 0,
             Place::From(seen) => seen,
             Place::Inside => FROM.len(),
-        };
+        }
+    }
+
+    /// Inside of a line: passes on all up to its end. What is left.
+    fn pass<'a>(&mut self, bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+        if !matches!(self, Place::Inside) {
+            return bytes;
+        }
+        let end = bytes.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
+        let (now, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        out.extend_from_slice(now);
+        if end.is_some() {
+            *self = Place::Start;
+        }
+        rest
+    }
+
+    /// Takes a byte. True: with it `>*From ` is whole.
+    fn take(&mut self, byte: u8, out: &mut Vec<u8>) -> bool {
+        let seen = self.seen();
         if FROM.get(seen) == Some(&byte) {
             let whole = seen + 1 == FROM.len();
             *self = if whole { Place::Inside } else { Place::From(seen + 1) };
@@ -113,6 +133,16 @@ impl Place {
     }
 }
 
+/// Writes over the state that the file begins with, if it does.
+pub fn forget_state(file: &File, state: &str) -> io::Result<()> {
+    let mut start = vec![0; SEPARATOR_BYTES_MAX];
+    let count = file.read_at(&mut start, 0)?;
+    let found = start
+        .get(..count)
+        .and_then(|start| start.windows(state.len()).position(|part| part == state.as_bytes()));
+    found.map_or(Ok(()), |at| file.write_all_at(&vec![b'-'; state.len()], at as u64))
+}
+
 /// Quotes lines that look like separators, piece by piece.
 #[derive(Default)]
 pub struct Quoter(Place);
@@ -120,13 +150,15 @@ pub struct Quoter(Place);
 impl Quoter {
     /// Appends `bytes` to `out`, quoted. `>` are all alike, so the new one goes behind those that are there.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        for byte in bytes {
+        let mut rest = self.0.pass(bytes, out);
+        while let Some((byte, after)) = rest.split_first() {
             if matches!(self.0, Place::Start) && *byte == b'>' {
                 out.push(b'>');
             } else if self.0.take(*byte, out) {
                 out.push(b'>');
                 out.extend_from_slice(FROM);
             }
+            rest = self.0.pass(after, out);
         }
     }
 
@@ -146,26 +178,27 @@ struct Unquoter {
 
 impl Unquoter {
     fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        for byte in bytes {
-            if matches!(self.place, Place::Start) && *byte == b'>' {
-                if std::mem::replace(&mut self.held, true) {
-                    out.push(b'>');
-                }
-                continue;
-            }
-            let from = FROM.get(match self.place {
-                Place::Start => 0,
-                Place::From(seen) => seen,
-                Place::Inside => FROM.len(),
-            });
-            if self.held && from != Some(byte) {
+        let mut rest = self.place.pass(bytes, out);
+        while let Some((byte, after)) = rest.split_first() {
+            self.byte(*byte, out);
+            rest = self.place.pass(after, out);
+        }
+    }
+
+    fn byte(&mut self, byte: u8, out: &mut Vec<u8>) {
+        if matches!(self.place, Place::Start) && byte == b'>' {
+            if std::mem::replace(&mut self.held, true) {
                 out.push(b'>');
-                self.held = false;
             }
-            if self.place.take(*byte, out) {
-                out.extend_from_slice(FROM);
-                self.held = false;
-            }
+            return;
+        }
+        if self.held && FROM.get(self.place.seen()) != Some(&byte) {
+            out.push(b'>');
+            self.held = false;
+        }
+        if self.place.take(byte, out) {
+            out.extend_from_slice(FROM);
+            self.held = false;
         }
     }
 
@@ -352,10 +385,10 @@ pub fn spans(file: &File) -> io::Result<Option<Vec<Span>>> {
         }
         offset += length;
         let found = if blank && length > 0 { separator(&line) } else { None };
-        if found.is_some() || length == 0 {
-            if let Some(last) = spans.last_mut() {
-                last.end = if blank && before >= last.start { before } else { start };
-            }
+        if (found.is_some() || length == 0)
+            && let Some(last) = spans.last_mut()
+        {
+            last.end = if blank && before >= last.start { before } else { start };
         }
         match found {
             Some(date) => spans.push(Span { start: offset, end: offset, date }),
@@ -505,7 +538,7 @@ mod tests {
         assert_eq!(spans_of("hello\n"), None);
         assert_eq!(
             spans_of(&format!("{from}a\n\n{from}b\n\n\n{from}{from}")).unwrap(),
-            ["a\n", "b\n\n", &from.to_string()]
+            ["a\n", "b\n\n", from]
         );
         assert_eq!(spans_of(&format!("\n{from}a\n{from}b")).unwrap(), [format!("a\n{from}b")]);
         assert_eq!(spans_of(&format!("{from}a\n\nFrom here on\n")).unwrap(), ["a\n\nFrom here on\n"]);

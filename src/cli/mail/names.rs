@@ -10,8 +10,9 @@ use postfach::wire::imap::utf7;
 /// The longest file name that is made of a folder's, bytes: file systems take 255, and there are suffixes.
 const NAME_BYTES_MAX: usize = 220;
 
-/// A folder's file name, without a leading dot or a suffix. True: it has been cut and does not say the whole name.
-pub fn to_file(folder: &str) -> (String, bool) {
+/// A folder's file name, without a leading dot or a suffix. True: it has been cut and does not say the whole name. That is so with
+/// `apart` too: another folder has the same name but for its case, and the file system does not tell them apart.
+pub fn to_file(folder: &str, apart: bool) -> (String, bool) {
     let mut name = String::new();
     for (index, level) in folder.split('/').enumerate() {
         if index > 0 {
@@ -22,13 +23,14 @@ pub fn to_file(folder: &str) -> (String, bool) {
         // Modified UTF-7 is ASCII.
         encoded.into_iter().for_each(|byte| escape(char::from(byte), &mut name));
     }
-    if name.len() <= NAME_BYTES_MAX {
+    if name.len() <= NAME_BYTES_MAX && !apart {
         return (name, false);
     }
     // FNV-1a: the same in every run.
     let digest = folder.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
+    // ASCII, so any place is between two letters.
     name.truncate(NAME_BYTES_MAX - 17);
     (format!("{name}~{digest:016x}"), true)
 }
@@ -111,7 +113,7 @@ mod tests {
             ("日本語", "&ZeVnLIqe-"),
             ("a b", "a b"),
         ] {
-            assert_eq!(to_file(folder), (String::from(file), false));
+            assert_eq!(to_file(folder, false), (String::from(file), false));
             assert_eq!(from_file(file.as_bytes()), folder);
         }
     }
@@ -119,8 +121,10 @@ mod tests {
     #[test]
     fn what_is_too_long_is_cut_and_told_apart() {
         let (one, two) = ("日".repeat(85), "日".repeat(84) + "月");
-        let ((one, cut), (two, _)) = (to_file(&one), to_file(&two));
+        let ((one, cut), (two, _)) = (to_file(&one, false), to_file(&two, false));
         assert!(cut && one != two && one.len() <= NAME_BYTES_MAX && one.is_ascii());
+        let ((one, cut), (two, _)) = (to_file("Old", true), to_file("OLD", true));
+        assert!(cut && !one.eq_ignore_ascii_case(&two));
     }
 
     #[test]
