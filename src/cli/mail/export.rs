@@ -16,6 +16,7 @@ use super::super::say;
 use super::client::{Body, Client, Listed};
 use super::ends::ToLf;
 use super::progress::Progress;
+use super::quote::Quoter;
 use super::{Fallible, Format, at, maildir, mbox, names, shown, source};
 
 /// What is to be exported.
@@ -171,7 +172,8 @@ impl Mailbox<'_> {
                 continue;
             }
             let (mut file, path) = writer.create(message)?;
-            match self.form(folder, message, &mut file, &path, 0, |_| String::new(), false)? {
+            let mut target = Target { file: &mut file, path: &path, start: 0, state: None };
+            match self.form(folder, message, &mut target)? {
                 Some((bytes, exact)) => writer.keep(message, (file, path), bytes, exact)?,
                 None => fs::remove_file(&path).map_err(at(path.display()))?,
             }
@@ -203,13 +205,10 @@ impl Mailbox<'_> {
         let unreadable = self.sum.unreadable;
         let (mut end, mut first) = (0, format!(" {state}"));
         for message in messages {
-            let head = |exact: bool| mbox::head(message.date, &message.marks, exact, &first);
-            match self.form(folder, message, &mut file, &part, end, head, true)? {
-                Some((bytes, _)) => {
-                    end += bytes;
-                    first.clear();
-                }
-                None => truncate(&mut file, end).map_err(at(part.display()))?,
+            let mut target = Target { file: &mut file, path: &part, start: end, state: Some(&first) };
+            if let Some((bytes, _)) = self.form(folder, message, &mut target)? {
+                end += bytes;
+                first.clear();
             }
         }
         if self.sum.unreadable > unreadable {
@@ -220,21 +219,16 @@ impl Mailbox<'_> {
         fs::rename(&part, &path).map_err(at(path.display()))
     }
 
-    /// Writes a message at the end of a file, in the form that keeps it. Its bytes there, and whether it is exact; None: it is not to be had.
-    #[expect(clippy::too_many_arguments, reason = "one place for what both formats do with a message")]
+    /// Writes a message into a file, in the form that keeps it. Its bytes there, and whether it is exact; None: it is not to be had.
     fn form(
         &mut self,
         folder: &str,
         message: &Listed,
-        file: &mut File,
-        path: &Path,
-        start: u64,
-        head: impl Fn(bool) -> String,
-        mbox: bool,
+        target: &mut Target<'_>,
     ) -> Fallible<Option<(u64, bool)>> {
         for exact in [false, true] {
-            truncate(file, start).map_err(at(path.display()))?;
-            match self.write(message.uid, file, path, &head(exact), exact, mbox)? {
+            target.rewind()?;
+            match self.write(message, target, exact)? {
                 Written::Whole(bytes) => {
                     self.sum.written += 1;
                     self.sum.bytes += message.size;
@@ -252,6 +246,7 @@ impl Mailbox<'_> {
                         self.client.examine(folder)?;
                     }
                     self.progress.message(0);
+                    target.rewind()?;
                     return Ok(None);
                 }
             }
@@ -259,19 +254,13 @@ impl Mailbox<'_> {
         Err(format!("UID {} changes while it is read", message.uid))
     }
 
-    fn write(
-        &mut self,
-        uid: u32,
-        file: &mut File,
-        path: &Path,
-        head: &str,
-        exact: bool,
-        mbox: bool,
-    ) -> Fallible<Written> {
-        let (mut ends, mut quoter) = (ToLf::default(), mbox::Quoter::default());
-        let (mut plain, mut out) = (Vec::new(), Vec::from(head));
+    fn write(&mut self, message: &Listed, target: &mut Target<'_>, exact: bool) -> Fallible<Written> {
+        let mbox = target.state.is_some();
+        let head = target.state.map(|state| mbox::head(message.date, &message.marks, exact, state));
+        let (mut ends, mut quoter) = (ToLf::default(), Quoter::default());
+        let (mut plain, mut out) = (Vec::new(), Vec::from(head.unwrap_or_default()));
         let (mut bytes, mut last) = (0, None);
-        let body = self.client.body(uid, &mut |piece| {
+        let body = self.client.body(message.uid, &mut |piece| {
             last = piece.last().copied();
             plain.clear();
             let plain = if exact {
@@ -289,7 +278,7 @@ impl Mailbox<'_> {
                 out.extend_from_slice(plain)
             }
             bytes += out.len() as u64;
-            let written = file.write_all(&out).map_err(at(path.display()));
+            let written = target.write(&out);
             out.clear();
             written
         })?;
@@ -305,12 +294,30 @@ impl Mailbox<'_> {
             out.extend_from_slice(if exact { b"\n\n" } else { b"\n" });
         }
         bytes += out.len() as u64;
-        file.write_all(&out).map_err(at(path.display()))?;
+        target.write(&out)?;
         Ok(Written::Whole(bytes))
     }
 }
 
-fn truncate(file: &mut File, length: u64) -> std::io::Result<()> {
-    file.set_len(length)?;
-    file.seek(SeekFrom::Start(length)).map(drop)
+/// Where a message goes.
+struct Target<'a> {
+    file: &'a mut File,
+    path: &'a Path,
+    /// Where in the file it begins.
+    start: u64,
+    /// The folder's state that its head tells, or nothing; None: the file is no mbox, there is no head.
+    state: Option<&'a str>,
+}
+
+impl Target<'_> {
+    /// Nothing of the message is there.
+    fn rewind(&mut self) -> Fallible<()> {
+        let rewound =
+            self.file.set_len(self.start).and_then(|()| self.file.seek(SeekFrom::Start(self.start)));
+        rewound.map(drop).map_err(at(self.path.display()))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Fallible<()> {
+        self.file.write_all(bytes).map_err(at(self.path.display()))
+    }
 }

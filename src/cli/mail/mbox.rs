@@ -25,6 +25,7 @@ use postfach::wire::date::{DateTime, parse_rfc5322};
 
 use super::ends::ToCrlf;
 use super::marks::Marks;
+use super::quote::{FROM, Unquoter};
 use super::{CHUNK_BYTES, Fallible};
 
 /// The field that marks a message of ours.
@@ -49,7 +50,6 @@ const THEIRS: [&[u8]; 11] = [
 const FIELD_BYTES_MAX: usize = 4096;
 /// A separator's line, bytes.
 const SEPARATOR_BYTES_MAX: usize = 512;
-const FROM: &[u8] = b"From ";
 
 /// What stands before a message.
 pub fn head(date: Time, marks: &Marks, exact: bool, state: &str) -> String {
@@ -75,64 +75,6 @@ pub fn state(file: &File) -> Option<String> {
     words.split_once(' ').map(|(_, state)| String::from(state))
 }
 
-/// Where in a line, as far as `>*From ` at its start is concerned.
-#[derive(Clone, Copy, Default)]
-enum Place {
-    /// Among the `>`.
-    #[default]
-    Start,
-    /// So many bytes of `From ` have been seen after them, and are held back.
-    From(usize),
-    Inside,
-}
-
-impl Place {
-    /// How much of `From ` has been seen; all of it where it does not count.
-    fn seen(self) -> usize {
-        match self {
-            Place::Start => 0,
-            Place::From(seen) => seen,
-            Place::Inside => FROM.len(),
-        }
-    }
-
-    /// Inside of a line: passes on all up to its end. What is left.
-    fn pass<'a>(&mut self, bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
-        if !matches!(self, Place::Inside) {
-            return bytes;
-        }
-        let end = bytes.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
-        let (now, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-        out.extend_from_slice(now);
-        if end.is_some() {
-            *self = Place::Start;
-        }
-        rest
-    }
-
-    /// Takes a byte. True: with it `>*From ` is whole.
-    fn take(&mut self, byte: u8, out: &mut Vec<u8>) -> bool {
-        let seen = self.seen();
-        if FROM.get(seen) == Some(&byte) {
-            let whole = seen + 1 == FROM.len();
-            *self = if whole { Place::Inside } else { Place::From(seen + 1) };
-            return whole;
-        }
-        self.release(out);
-        out.push(byte);
-        *self = if byte == b'\n' { Place::Start } else { Place::Inside };
-        false
-    }
-
-    /// Passes on what was held back.
-    fn release(&mut self, out: &mut Vec<u8>) {
-        if let Place::From(seen) = *self {
-            out.extend_from_slice(FROM.get(..seen).unwrap_or_default());
-        }
-        *self = Place::Inside;
-    }
-}
-
 /// Writes over the state that the file begins with, if it does.
 pub fn forget_state(file: &File, state: &str) -> io::Result<()> {
     let mut start = vec![0; SEPARATOR_BYTES_MAX];
@@ -141,73 +83,6 @@ pub fn forget_state(file: &File, state: &str) -> io::Result<()> {
         .get(..count)
         .and_then(|start| start.windows(state.len()).position(|part| part == state.as_bytes()));
     found.map_or(Ok(()), |at| file.write_all_at(&vec![b'-'; state.len()], at as u64))
-}
-
-/// Quotes lines that look like separators, piece by piece.
-#[derive(Default)]
-pub struct Quoter(Place);
-
-impl Quoter {
-    /// Appends `bytes` to `out`, quoted. `>` are all alike, so the new one goes behind those that are there.
-    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let mut rest = self.0.pass(bytes, out);
-        while let Some((byte, after)) = rest.split_first() {
-            if matches!(self.0, Place::Start) && *byte == b'>' {
-                out.push(b'>');
-            } else if self.0.take(*byte, out) {
-                out.push(b'>');
-                out.extend_from_slice(FROM);
-            }
-            rest = self.0.pass(after, out);
-        }
-    }
-
-    /// After the message: what was held back.
-    pub fn end(&mut self, out: &mut Vec<u8>) {
-        self.0.release(out);
-    }
-}
-
-/// Takes one `>` off before each `>*From ` at a line's start, piece by piece.
-#[derive(Default)]
-struct Unquoter {
-    place: Place,
-    /// The first `>` of this line, held back.
-    held: bool,
-}
-
-impl Unquoter {
-    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let mut rest = self.place.pass(bytes, out);
-        while let Some((byte, after)) = rest.split_first() {
-            self.byte(*byte, out);
-            rest = self.place.pass(after, out);
-        }
-    }
-
-    fn byte(&mut self, byte: u8, out: &mut Vec<u8>) {
-        if matches!(self.place, Place::Start) && byte == b'>' {
-            if std::mem::replace(&mut self.held, true) {
-                out.push(b'>');
-            }
-            return;
-        }
-        if self.held && FROM.get(self.place.seen()) != Some(&byte) {
-            out.push(b'>');
-            self.held = false;
-        }
-        if self.place.take(byte, out) {
-            out.extend_from_slice(FROM);
-            self.held = false;
-        }
-    }
-
-    fn end(&mut self, out: &mut Vec<u8>) {
-        if std::mem::take(&mut self.held) {
-            out.push(b'>');
-        }
-        self.place.release(out);
-    }
 }
 
 /// A message of an mbox on its way in: takes off what the format has added, and learns the flags.
@@ -360,7 +235,7 @@ fn separator(line: &[u8]) -> Option<Option<Time>> {
 }
 
 /// Finds the messages of an mbox. None: it is no mbox.
-pub fn spans(file: &File) -> io::Result<Option<Vec<Span>>> {
+pub fn spans(file: impl io::Read) -> io::Result<Option<Vec<Span>>> {
     let mut reader = BufReader::with_capacity(CHUNK_BYTES, file);
     let mut spans: Vec<Span> = Vec::new();
     // The line before: where it began, and whether it was empty.
@@ -422,14 +297,9 @@ pub fn open(
 
 #[cfg(test)]
 mod tests {
+    use super::super::ends::ToLf;
+    use super::super::quote::Quoter;
     use super::*;
-
-    fn quoted(text: &[u8], step: usize) -> Vec<u8> {
-        let (mut quoter, mut out) = (Quoter::default(), Vec::new());
-        text.chunks(step).for_each(|piece| quoter.push(piece, &mut out));
-        quoter.end(&mut out);
-        out
-    }
 
     /// What `import` makes of what stands between two separators.
     fn opened(text: &[u8], step: usize) -> (Vec<u8>, Marks) {
@@ -440,21 +310,6 @@ mod tests {
             Ok(())
         });
         (message, marks.unwrap())
-    }
-
-    #[test]
-    fn quoting_is_undone_wherever_it_is_cut() {
-        let text = b"From a\n>From b\n>>From c\nFrom\n>\n>>\nFro>From \n From \n>x>From \n\nFrom ";
-        let wanted = b">From a\n>>From b\n>>>From c\nFrom\n>\n>>\nFro>From \n From \n>x>From \n\n>From ";
-        for step in 1..text.len() {
-            assert_eq!(quoted(text, step).escape_ascii().to_string(), wanted.escape_ascii().to_string());
-            let marked = [b"X-Postfach-Mbox: exact\n", &wanted[..], b"\n"].concat();
-            assert_eq!(opened(&marked, step).0.escape_ascii().to_string(), text.escape_ascii().to_string());
-        }
-        for text in [&b">"[..], b">>", b"Fro", b">Fro", b"a\n>"] {
-            let marked = [b"X-Postfach-Mbox: exact\n", &quoted(text, 1)[..], b"\n"].concat();
-            assert_eq!(opened(&marked, 3).0, text);
-        }
     }
 
     #[test]
@@ -519,12 +374,60 @@ mod tests {
     /// 2026-11-24T10:00:00Z
     const START: i64 = 1_795_514_400;
 
+    /// Whatever messages there are: an mbox of them gives them back.
+    #[test]
+    fn any_messages_come_back() {
+        let mut seed = 1_u64;
+        let mut random = move |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        let parts = [
+            "\r\n",
+            "\r\n",
+            "\n",
+            "\r",
+            ">",
+            "From ",
+            "From a Tue Nov 24 10:00:00 2026",
+            "x",
+            ":",
+            "Status: R",
+            " ",
+        ];
+        for _ in 0..3000 {
+            let mut messages = Vec::new();
+            let mut file = Vec::new();
+            for _ in 0..random(4) {
+                let odd = random(2) == 0;
+                let parts: Vec<&str> =
+                    parts.iter().copied().filter(|part| odd || !matches!(*part, "\n" | "\r")).collect();
+                let text: String =
+                    (0..random(12)).map(|_| parts[random(parts.len() as u64) as usize]).collect();
+                let (mut ends, mut lf) = (ToLf::default(), Vec::new());
+                ends.push(text.as_bytes(), &mut lf);
+                let exact = !ends.regular() || !text.ends_with('\n');
+                file.extend_from_slice(head(Time(0), &Marks::default(), exact, "").as_bytes());
+                let mut quoter = Quoter::default();
+                quoter.push(if exact { text.as_bytes() } else { &lf }, &mut file);
+                quoter.end(&mut file);
+                file.extend_from_slice(if exact { b"\n\n" } else { b"\n" });
+                messages.push(text);
+            }
+            let found = spans(file.as_slice()).unwrap().unwrap();
+            let step = 1 + random(9) as usize;
+            let read = |span: &Span| opened(&file[span.start as usize..span.end as usize], step).0;
+            let found: Vec<_> =
+                found.iter().map(read).map(|bytes| bytes.escape_ascii().to_string()).collect();
+            let wanted: Vec<_> = messages.iter().map(|text| text.escape_default().to_string()).collect();
+            assert_eq!(found, wanted);
+        }
+    }
+
     #[test]
     fn messages_are_found_between_separators() {
-        let path = std::env::temp_dir().join(format!("postfach-mbox-{}", std::process::id()));
         let spans_of = |text: &str| {
-            std::fs::write(&path, text).unwrap();
-            let found = spans(&File::open(&path).unwrap()).unwrap();
+            let found = spans(text.as_bytes()).unwrap();
             found.map(|spans| {
                 spans
                     .iter()
@@ -544,6 +447,5 @@ mod tests {
         assert_eq!(spans_of(&format!("{from}a\n\nFrom here on\n")).unwrap(), ["a\n\nFrom here on\n"]);
         let windows = format!("{from}a\n\n{from}b\n\n").replace('\n', "\r\n");
         assert_eq!(spans_of(&windows).unwrap(), ["a\r\n", "b\r\n"]);
-        std::fs::remove_file(&path).unwrap();
     }
 }
