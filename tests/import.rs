@@ -254,3 +254,21 @@ fn the_console_works_beside_an_import_without_a_server() {
     assert!(server::wait(&mut child, Duration::from_secs(60)).is_some_and(|status| status.success()));
     assert!(run(&mut command(&server.store, &["check"]), b"").status.success());
 }
+
+#[test]
+fn keywords_beyond_the_most_are_left_out_and_the_messages_come() {
+    let server = Server::start();
+    let mbox = server.folder.0.join("many.mbox");
+    let one = |n: u32| {
+        format!("From - Tue Nov 24 10:00:00 2026\nX-Keywords: k{n}\nStatus: R\nSubject: {n}\n\nx\n\n")
+    };
+    fs::write(&mbox, (0..70).map(one).collect::<String>()).expect("writes");
+    let (status, imported, err) = told(&server.store, &["import", ANNA, path(&mbox)], "imported");
+    assert_eq!((status, imported), (Some(0), 70), "{err}");
+    assert!(err.contains("no room for more keywords"), "{err}");
+    let found = &mailbox(&server, ANNA)["many"];
+    assert_eq!(found.len(), 70);
+    assert!(found.iter().all(|(_, flags, _)| flags.contains("\\Seen")));
+    let with = found.iter().filter(|(_, flags, _)| flags.contains('k')).count();
+    assert!((20..70).contains(&with), "{with}");
+}

@@ -45,7 +45,7 @@ const STORE: Choice =
     Choice { name: "--store", value: "PATH", times: Times::One, help: "the store: a file or a partition" };
 
 const FORMAT: Choice =
-    Choice { name: "--format", value: "maildir|mbox", times: Times::Maybe, help: "which of the two" };
+    Choice { name: "--format", value: "FORMAT", times: Times::Maybe, help: "maildir or mbox" };
 const JSON: Choice =
     Choice { name: "--json", value: "", times: Times::Maybe, help: "tell the result as JSON, for programs" };
 
@@ -141,8 +141,10 @@ pub const COMMANDS: [Command; 6] = [
         words: "ADDRESS DIR",
         notes: "Each mailbox gets its own directory, DIR/ADDRESS: a Maildir++ as Dovecot reads it (the default),\n\
                 or one FOLDER.mbox for each folder (mboxrd). Flags, keywords, dates, folders and\n\
-                subscriptions are kept. Messages have LF line ends there, as is usual; one whose line ends\n\
-                are not CRLF throughout is written as it is, and import knows it.\n\
+                subscriptions are kept. Folder names are in modified UTF-7; `.` in one becomes `\\2e`.\n\
+                Messages have LF line ends there, as is usual; one whose line ends are not CRLF throughout\n\
+                is written as it is, and import knows it. In an mbox each message gets X-Postfach-Mbox,\n\
+                Status, X-Status and X-Keywords in front, which import takes away again.\n\
                 Run again, it goes on where it stopped, and brings new messages and flags. It removes nothing.\n\
                 Exit status 1: not everything could be written; standard error says what and why.",
     },

@@ -226,7 +226,8 @@ impl Mailbox<'_> {
         message: &Listed,
         target: &mut Target<'_>,
     ) -> Fallible<Option<(u64, bool)>> {
-        for exact in [false, true] {
+        let (mut exact, mut again) = (false, true);
+        loop {
             target.rewind()?;
             match self.write(message, target, exact)? {
                 Written::Whole(bytes) => {
@@ -235,15 +236,14 @@ impl Mailbox<'_> {
                     self.progress.message(message.size);
                     return Ok(Some((bytes, exact)));
                 }
-                Written::Irregular => {}
+                Written::Irregular => exact = true,
+                Written::Not(Body::Unreadable) if std::mem::take(&mut again) => self.reopen(folder)?,
                 Written::Not(body) => {
                     if body == Body::Unreadable {
                         self.sum.unreadable += 1;
                         let name = format!("{} {folder} UID {}", self.address, message.uid);
                         self.progress.say(&format!("{name} cannot be read; the others are exported"));
-                        // The server may have hung up: it cannot stop in the middle of a message otherwise.
-                        self.client = Client::open(self.door, self.address)?;
-                        self.client.examine(folder)?;
+                        self.reopen(folder)?;
                     }
                     self.progress.message(0);
                     target.rewind()?;
@@ -251,7 +251,12 @@ impl Mailbox<'_> {
                 }
             }
         }
-        Err(format!("UID {} changes while it is read", message.uid))
+    }
+
+    /// A server that cannot read on in the middle of a message has to hang up; or it is another one by now.
+    fn reopen(&mut self, folder: &str) -> Fallible<()> {
+        self.client = Client::open(self.door, self.address)?;
+        self.client.examine(folder).map(drop)
     }
 
     fn write(&mut self, message: &Listed, target: &mut Target<'_>, exact: bool) -> Fallible<Written> {

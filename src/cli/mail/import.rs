@@ -63,8 +63,12 @@ pub fn import(wanted: &Wanted) -> Fallible<bool> {
     let format = wanted.format.map_or_else(|| source::guess(&path), Ok)?;
     let folders = source::folders(&path, format)?;
     if folders.is_empty() {
-        let what = if format == Format::Maildir { "Maildir" } else { "mbox" };
-        return Err(format!("there is no {what} in {}", wanted.path.display()));
+        let what = match wanted.format {
+            Some(Format::Maildir) => "no Maildir",
+            Some(Format::Mbox) => "no mbox",
+            None => "neither a Maildir nor an mbox",
+        };
+        return Err(format!("there is {what} in {}", shown(&wanted.path.display().to_string())));
     }
     let subscriptions = if path.is_dir() { source::subscriptions(&path)? } else { None };
     let door = Door::open(&wanted.store).map_err(|error| error.to_string())?;

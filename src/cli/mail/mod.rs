@@ -4,7 +4,8 @@
 //! otherwise exactly as stored, with a mark that says so ([`ends`]). What is imported from elsewhere gets CRLF line ends.
 //!
 //! - [`export`], [`import`]: the commands; [`client`]: the IMAP client; [`digest`]: what is a duplicate.
-//! - [`maildir`], [`mbox`] with its [`quote`]: the two formats; [`source`]: which folders there are to import; [`names`], [`marks`]: folder names and flags in files.
+//! - [`maildir`], [`mbox`] with its [`quote`]: the two formats; [`source`]: which folders there are to import.
+//! - [`names`], [`marks`]: folder names and flags in files.
 //!
 //! Invariants: nothing of a message decides where a file goes; a file of a message appears under its name when it is whole and durable;
 //! one piece of a message is in memory at a time.
