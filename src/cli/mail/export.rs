@@ -4,9 +4,8 @@
 //! are not removed from it.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use postfach::serve::Door;
@@ -199,9 +198,7 @@ impl Mailbox<'_> {
         }
         // A name that no import takes for a folder.
         let part = self.root.join(format!(".{name}.part"));
-        let mut new = OpenOptions::new();
-        new.read(true).write(true).create(true).truncate(true).mode(maildir::MODE);
-        let mut file = new.open(&part).map_err(at(part.display()))?;
+        let mut file = maildir::new_file(&part).map_err(at(part.display()))?;
         let unreadable = self.sum.unreadable;
         let (mut end, mut first) = (0, format!(" {state}"));
         for message in messages {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use postfach::types::Time;
+use rustix::fs::OFlags;
 
 use super::client::Listed;
 use super::marks::{Keywords, Marks};
@@ -31,7 +32,7 @@ const KEYWORDS: &str = "dovecot-keywords";
 /// Keywords without a letter: `V1U2 name name` in each line.
 const MORE_KEYWORDS: &str = "postfach-keywords";
 /// Mail is its owner's alone.
-pub const MODE: u32 = 0o600;
+const MODE: u32 = 0o600;
 /// Says that line ends are as stored.
 const EXACT: &[u8] = b"exact";
 
@@ -259,12 +260,19 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Fallible<()> {
     new.push(".new");
     let new = PathBuf::from(new);
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&new)?;
+        let mut file = new_file(&new)?;
         io::Write::write_all(&mut file, bytes)?;
         file.sync_all()?;
         fs::rename(&new, path)
     };
     write().map_err(at(path.display()))
+}
+
+/// A new file, or an old one made empty; not where a link leads to.
+pub fn new_file(path: &Path) -> io::Result<File> {
+    let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true).mode(MODE).custom_flags(nofollow).open(path)
 }
 
 /// Makes a directory, and those above it, for its owner alone.

@@ -160,18 +160,20 @@ fn directories(path: &Path) -> Fallible<Vec<(Vec<u8>, PathBuf)>> {
     Ok(found)
 }
 
-/// The names in a file `subscriptions`, Dovecot's two versions of it. None: there is no such file.
+/// The names in Dovecot's `subscriptions`, two versions of it, or in Courier's `courierimapsubscribed`. None: there is no such file.
 pub fn subscriptions(path: &Path) -> Fallible<Option<Vec<String>>> {
-    let path = path.join("subscriptions");
-    if !path.is_file() {
+    let files = ["subscriptions", "courierimapsubscribed"].map(|name| path.join(name));
+    let Some((index, file)) = files.iter().enumerate().find(|(_, file)| file.is_file()) else {
         return Ok(None);
-    }
-    let text = maildir::read_or_empty(&path)?;
+    };
+    let text = maildir::read_or_empty(file)?;
     let tabs = text.starts_with(b"V\t");
-    let lines = text.split(|byte| *byte == b'\n').skip(if tabs { 1 } else { 0 });
-    let decode = |line: &[u8]| match tabs {
-        true => names::joined(line.split(|byte| *byte == b'\t').map(names::from_file)),
-        false => names::from_file(line),
+    let lines = text.split(|byte| *byte == b'\n').skip(usize::from(tabs));
+    let decode = |line: &[u8]| match (tabs, index) {
+        (true, _) => names::joined(line.split(|byte| *byte == b'\t').map(names::from_file)),
+        (false, 0) => names::from_file(line),
+        // Courier has every folder below INBOX.
+        (false, _) => names::from_file(line.strip_prefix(b"INBOX.").unwrap_or(line)),
     };
     Ok(Some(lines.map(decode).filter(|name| !name.is_empty()).collect()))
 }
@@ -255,5 +257,33 @@ fn read_only(path: &Path) -> Fallible<File> {
         Ok(file)
     } else {
         Err(format!("{}: no regular file", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscriptions_of_three_programs_are_read() {
+        let path = std::env::temp_dir().join(format!("postfach-source-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        assert_eq!(subscriptions(&path), Ok(None));
+        let read = |name: &str, text: &str| {
+            fs::write(path.join(name), text).unwrap();
+            subscriptions(&path).unwrap().unwrap()
+        };
+        assert_eq!(read("courierimapsubscribed", "INBOX\nINBOX.Sent\nINBOX.A.B\n"), ["INBOX", "Sent", "A/B"]);
+        assert_eq!(read("subscriptions", "INBOX\nA.&AOQ-\n\n"), ["INBOX", "A/ä"]);
+        assert_eq!(read("subscriptions", "V\t2\n\nA\t&AOQ-\nSent\n"), ["A/ä", "Sent"]);
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_somebodys_inbox_unless_its_name_says_more() {
+        let named = |name: &str| folders(Path::new(name), Format::Mbox).unwrap().remove(0).name;
+        assert_eq!(named("/var/mail/anna"), "INBOX");
+        assert_eq!(named("x/Sent.mbox"), "Sent");
+        assert_eq!(named("x/A.\\2e\\2e.mbox"), "A/..");
     }
 }
