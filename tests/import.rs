@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use server::owner::{Messages, collect, command, mailbox, many, must, owner, path, subscriptions, told};
+use server::talk::{Talk, envelope};
 use server::{ANNA, BEN, Server, run, text, try_run};
 
 #[test]
@@ -271,4 +272,44 @@ fn keywords_beyond_the_most_are_left_out_and_the_messages_come() {
     assert!(found.iter().all(|(_, flags, _)| flags.contains("\\Seen")));
     let with = found.iter().filter(|(_, flags, _)| flags.contains('k')).count();
     assert!((20..70).contains(&with), "{with}");
+}
+
+#[test]
+fn mail_may_come_and_go_meanwhile() {
+    let server = Server::start();
+    let root = server.folder.0.join("Maildir");
+    fs::create_dir_all(root.join("cur")).expect("makes");
+    for number in 0..300 {
+        let body = format!("Subject: {number}\n\n{}\n", "x".repeat(number * 20));
+        fs::write(root.join(format!("cur/{number}")), body).expect("writes");
+    }
+    let mut lmtp = server.lmtp();
+    let deliver = |lmtp: &mut Talk, number: u32| {
+        envelope(lmtp, ANNA);
+        lmtp.asks("DATA", "354 ");
+        lmtp.asks(&format!("Subject: new {number}\r\n\r\nx\r\n."), "250 ");
+    };
+    std::thread::scope(|scope| {
+        let import = scope.spawn(|| told(&server.store, &["import", ANNA, path(&root)], "imported"));
+        (0..60).for_each(|number| deliver(&mut lmtp, number));
+        let (status, imported, err) = import.join().expect("ends");
+        assert_eq!((status, imported), (Some(0), 300), "{err}");
+    });
+    assert_eq!(mailbox(&server, ANNA)["INBOX"].len(), 360);
+    // What is expunged while it is exported is there or not; the rest is there.
+    let mut imap = owner(&server, ANNA);
+    imap.asks("s SELECT INBOX", "s OK");
+    imap.asks("t UID STORE 1:360 +FLAGS.SILENT (\\Deleted)", "t OK");
+    let kept = (1..=360).step_by(2).map(|uid: u32| uid.to_string()).collect::<Vec<_>>().join(",");
+    imap.asks(&format!("u UID STORE {kept} -FLAGS.SILENT (\\Deleted)"), "u OK");
+    for format in ["maildir", "mbox"] {
+        let out = server.folder.0.join(format);
+        let words = ["export", "--format", format, ANNA, path(&out)];
+        std::thread::scope(|scope| {
+            let export = scope.spawn(|| told(&server.store, &words, "written"));
+            imap.asks("x EXPUNGE", "x OK");
+            let (status, written, err) = export.join().expect("ends");
+            assert!(status == Some(0) && (180..=360).contains(&written), "{written}: {err}");
+        });
+    }
 }

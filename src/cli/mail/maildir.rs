@@ -80,7 +80,8 @@ impl Writer {
         let before = self.table.clone();
         let mut more = String::new();
         for message in messages {
-            if !message.marks.to_letters(&mut self.table).1 {
+            self.table.learn(&message.marks);
+            if !message.marks.to_letters(&self.table).1 {
                 // A String takes whatever is written to it.
                 let _ =
                     writeln!(more, "V{}U{} {}", self.validity, message.uid, message.marks.keywords.join(" "));
@@ -106,7 +107,7 @@ impl Writer {
     }
 
     fn path(&self, part: &str, base: &[u8], marks: &Marks) -> PathBuf {
-        let (letters, _) = marks.to_letters(&mut self.table.clone());
+        let (letters, _) = marks.to_letters(&self.table);
         let name = [base, b":2,", letters.as_bytes()].concat();
         self.root.join(part).join(std::ffi::OsString::from_vec(name))
     }
@@ -212,11 +213,12 @@ pub fn entries(root: &Path) -> Fallible<Vec<Entry>> {
         }
     }
     found.sort();
-    found.into_iter().map(|(_, path)| entry(path, &table, &more)).collect()
+    Ok(found.into_iter().map(|(_, path)| entry(path, &table, &more)).collect())
 }
 
-fn entry(path: PathBuf, table: &Keywords, more: &HashMap<&str, &str>) -> Fallible<Entry> {
-    let metadata = path.symlink_metadata().map_err(at(path.display()))?;
+fn entry(path: PathBuf, table: &Keywords, more: &HashMap<&str, &str>) -> Entry {
+    // One that a mail program has renamed meanwhile is missed, and named, when it is read.
+    let metadata = path.symlink_metadata().ok();
     let name = path.file_name().unwrap_or_default().as_bytes();
     let (base, info) = match name.iter().rposition(|byte| *byte == b':') {
         Some(colon) => name.split_at(colon),
@@ -229,8 +231,8 @@ fn entry(path: PathBuf, table: &Keywords, more: &HashMap<&str, &str>) -> Fallibl
         names.split(' ').for_each(|name| marks.add(name));
     }
     let exact = base.split(|byte| *byte == b',').skip(1).any(|field| field == EXACT);
-    let date = metadata.modified().map(time).unwrap_or_default();
-    Ok(Entry { exact, marks, date, bytes: metadata.len(), path })
+    let date = metadata.as_ref().and_then(|found| found.modified().ok()).map(time).unwrap_or_default();
+    Entry { exact, marks, date, bytes: metadata.map_or(0, |found| found.len()), path }
 }
 
 /// The regular files of a directory. Links and pipes are none of ours.

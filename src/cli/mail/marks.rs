@@ -64,7 +64,7 @@ impl Marks {
     }
 
     /// What follows `:2,` in a Maildir: letters in ASCII's order. False: the table has no letter for some keyword.
-    pub fn to_letters(&self, table: &mut Keywords) -> (String, bool) {
+    pub fn to_letters(&self, table: &Keywords) -> (String, bool) {
         let mut letters: Vec<u8> = MAILDIR
             .iter()
             .filter(|(_, flag)| self.system.contains(*flag))
@@ -166,17 +166,17 @@ impl Keywords {
         named.map(|(number, name)| format!("{number} {name}\n")).collect()
     }
 
-    fn letter(&mut self, keyword: &str) -> Option<u8> {
-        let known = self.0.iter().position(|name| name.eq_ignore_ascii_case(keyword));
-        let index = match known {
-            Some(index) => index,
-            // A number that was given up may still be on files.
-            None if self.0.len() < LETTERS => {
-                self.0.push(String::from(keyword));
-                self.0.len() - 1
+    /// Gives a message's keywords their letters, as long as there are some. A number that was given up may still be on files.
+    pub fn learn(&mut self, marks: &Marks) {
+        for keyword in &marks.keywords {
+            if self.letter(keyword).is_none() && self.0.len() < LETTERS {
+                self.0.push(keyword.clone());
             }
-            None => return None,
-        };
+        }
+    }
+
+    fn letter(&self, keyword: &str) -> Option<u8> {
+        let index = self.0.iter().position(|name| name.eq_ignore_ascii_case(keyword))?;
         u8::try_from(index).ok().map(|index| b'a' + index)
     }
 
@@ -196,7 +196,8 @@ mod tests {
         let marks = Marks::from_imap(&format!("\\Recent {text}"));
         assert_eq!(marks.to_imap(), format!("({text})"));
         let mut table = Keywords::parse(b"0 other\n2 $forwarded\nx\n99 y\n");
-        assert_eq!(marks.to_letters(&mut table), (String::from("DPRScd"), true));
+        table.learn(&marks);
+        assert_eq!(marks.to_letters(&table), (String::from("DPRScd"), true));
         assert_eq!(table.print(), "0 other\n2 $forwarded\n3 work\n");
         let back = Marks::from_letters(b"DPRScd!e", &Keywords::parse(table.print().as_bytes()));
         assert_eq!(back, marks);
@@ -215,7 +216,8 @@ mod tests {
         let mut marks = Marks::default();
         (0..27).for_each(|n| marks.add(&format!("k{n}")));
         let mut table = Keywords::default();
-        let (letters, whole) = marks.to_letters(&mut table);
+        table.learn(&marks);
+        let (letters, whole) = marks.to_letters(&table);
         assert_eq!((letters.as_str(), whole), ("abcdefghijklmnopqrstuvwxyz", false));
     }
 
