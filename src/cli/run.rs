@@ -10,6 +10,7 @@ use postfach::device::{Device, File};
 use postfach::journal::{self, Format, FormatError};
 use postfach::serve;
 
+use super::mail::{export, import};
 use super::words::Wanted;
 use super::{DONE, FAILED, IN_USE, USAGE, complain, say, usage};
 
@@ -25,6 +26,8 @@ pub fn run(wanted: Wanted) -> u8 {
         Wanted::Serve(options) => return ended(serve::serve(options).map(|()| true)),
         Wanted::Console { store, words } => return ended(serve::console(&store, &words)),
         Wanted::Check { store, json } => return check(&store, json),
+        Wanted::Export(wanted) => return mail(export::export(&wanted)),
+        Wanted::Import(wanted) => return mail(import::import(&wanted)),
     }
     DONE
 }
@@ -36,6 +39,18 @@ fn ended(result: Result<bool, serve::Error>) -> u8 {
         Ok(false) => FAILED,
         Err(error) => {
             complain(&error.to_string());
+            FAILED
+        }
+    }
+}
+
+/// What could not be brought over has been named.
+fn mail(result: Result<bool, String>) -> u8 {
+    match result {
+        Ok(true) => DONE,
+        Ok(false) => FAILED,
+        Err(why) => {
+            complain(&why);
             FAILED
         }
     }

@@ -44,8 +44,13 @@ pub enum Times {
 const STORE: Choice =
     Choice { name: "--store", value: "PATH", times: Times::One, help: "the store: a file or a partition" };
 
+const FORMAT: Choice =
+    Choice { name: "--format", value: "FORMAT", times: Times::Maybe, help: "maildir or mbox" };
+const JSON: Choice =
+    Choice { name: "--json", value: "", times: Times::Maybe, help: "tell the result as JSON, for programs" };
+
 /// Every command.
-pub const COMMANDS: [Command; 4] = [
+pub const COMMANDS: [Command; 6] = [
     Command {
         name: "format",
         help: "Make an empty store.",
@@ -118,6 +123,54 @@ pub const COMMANDS: [Command; 4] = [
         words: "",
         notes: "Exit status 0: nothing that was acknowledged is damaged or missing; 1: something is;\n\
                 3: a server is running on the store.",
+    },
+    Command {
+        name: "export",
+        help: "Write mailboxes to a directory as Maildir or mbox, while the server runs or not.",
+        options: &[
+            STORE,
+            FORMAT,
+            Choice {
+                name: "--all",
+                value: "",
+                times: Times::Maybe,
+                help: "every mailbox; then there is no ADDRESS",
+            },
+            JSON,
+        ],
+        words: "ADDRESS DIR",
+        notes: "Each mailbox gets its own directory, DIR/ADDRESS: a Maildir++ as Dovecot reads it (the default),\n\
+                or one FOLDER.mbox for each folder (mboxrd). Flags, keywords, dates, folders and\n\
+                subscriptions are kept. Folder names are in modified UTF-7; `.` in one becomes `\\2e`.\n\
+                Messages have LF line ends there, as is usual; one whose line ends are not CRLF throughout\n\
+                is written as it is, and import knows it. In an mbox each message gets X-Postfach-Mbox,\n\
+                Status, X-Status and X-Keywords in front, which import takes away again.\n\
+                Run again, it goes on where it stopped, and brings new messages and flags. It removes nothing.\n\
+                Exit status 1: not everything could be written; standard error says what and why.",
+    },
+    Command {
+        name: "import",
+        help: "Take a Maildir or mbox into a mailbox, while the server runs or not.",
+        options: &[
+            STORE,
+            FORMAT,
+            Choice {
+                name: "--into",
+                value: "FOLDER",
+                times: Times::Maybe,
+                help: "put INBOX into this folder, and the others below it",
+            },
+            JSON,
+        ],
+        words: "ADDRESS PATH",
+        notes: "PATH is a Maildir with or without folders (Maildir++ of Dovecot and Courier, or plain\n\
+                directories), an mbox, or a directory of mboxes; which, it sees by itself without --format.\n\
+                Folders are made as needed. Flags, keywords and dates are kept (a Maildir's file times, an\n\
+                mbox's From lines). Fields in which mbox programs keep flags and lengths (Status,\n\
+                X-Status, X-Keywords, X-Mozilla-Status, Content-Length, ...) are not part of the messages.\n\
+                A message that is in its folder already, byte for byte, is not taken again: run again, it\n\
+                takes only what is missing. Flags of messages that are there stay as they are.\n\
+                Exit status 1: something was refused, or the mailbox is full; standard error says what.",
     },
 ];
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use postfach::serve::Options;
 
+use super::mail::{Format, export, import};
 use super::usage::{COMMANDS, Choice, Command, Times};
 
 /// What is wanted.
@@ -40,6 +41,10 @@ pub enum Wanted {
         /// For programs.
         json: bool,
     },
+    /// `export`
+    Export(export::Wanted),
+    /// `import`
+    Import(import::Wanted),
 }
 
 /// The options that were given, in order.
@@ -69,11 +74,16 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Wanted, String> {
     };
     // Of `console`, help comes before the first word of its own language.
     let options =
-        rest.iter().take_while(|word| command.words.is_empty() || word.as_encoded_bytes().starts_with(b"-"));
+        rest.iter().take_while(|word| !has_language(command) || word.as_encoded_bytes().starts_with(b"-"));
     if options.into_iter().any(|word| word == "--help" || word == "-h") {
         return Ok(Wanted::Help(Some(command)));
     }
     wanted(command, rest).map_err(|why| format!("{}: {why}; usage: {}", command.name, command.usage()))
+}
+
+/// What follows the first word that is no option is not ours to understand.
+fn has_language(command: &Command) -> bool {
+    command.name == "console"
 }
 
 fn names() -> String {
@@ -104,7 +114,51 @@ fn wanted(command: &'static Command, rest: Vec<OsString>) -> Result<Wanted, Stri
             let words = words.into_iter().map(word).collect::<Result<_, _>>()?;
             Ok(Wanted::Console { store, words })
         }
+        "export" => export_of(store, &given, words).map(Wanted::Export),
+        "import" => import_of(store, &given, words).map(Wanted::Import),
         _ => Ok(Wanted::Check { store, json: value(&given, "--json").is_some() }),
+    }
+}
+
+fn export_of(store: PathBuf, given: &Given, words: Vec<OsString>) -> Result<export::Wanted, String> {
+    let all = value(given, "--all").is_some();
+    let mut words = words.into_iter();
+    let address = if all { None } else { Some(address(words.next())?) };
+    let directory = PathBuf::from(words.next().ok_or("the DIR to write to is missing")?);
+    last(words)?;
+    let (format, json) = (format(given)?.unwrap_or(Format::Maildir), value(given, "--json").is_some());
+    Ok(export::Wanted { store, format, address, directory, json })
+}
+
+fn import_of(store: PathBuf, given: &Given, words: Vec<OsString>) -> Result<import::Wanted, String> {
+    let mut words = words.into_iter();
+    let address = address(words.next())?;
+    let path = PathBuf::from(words.next().ok_or("the PATH to read from is missing")?);
+    last(words)?;
+    let (format, into) = (format(given)?, text(given, "--into")?);
+    let wrong = |name: &String| name.chars().any(char::is_control) || name.split('/').any(str::is_empty);
+    if let Some(name) = into.as_ref().filter(|name| wrong(name)) {
+        return Err(format!("`{}` is no folder for --into", name.escape_debug()));
+    }
+    Ok(import::Wanted { store, format, address, path, into, json: value(given, "--json").is_some() })
+}
+
+fn address(word: Option<OsString>) -> Result<String, String> {
+    let word = word.ok_or("the ADDRESS of the mailbox is missing")?;
+    let text = word.to_str().filter(|text| text.contains('@') && !text.contains(char::is_control));
+    text.map(String::from).ok_or_else(|| format!("`{}` is no ADDRESS", word.display()))
+}
+
+fn last(mut words: impl Iterator<Item = OsString>) -> Result<(), String> {
+    words.next().map_or(Ok(()), |word| Err(format!("unexpected word `{}`", word.display())))
+}
+
+fn format(given: &Given) -> Result<Option<Format>, String> {
+    match text(given, "--format")?.as_deref() {
+        None => Ok(None),
+        Some("maildir") => Ok(Some(Format::Maildir)),
+        Some("mbox") => Ok(Some(Format::Mbox)),
+        Some(other) => Err(format!("`{other}` is no format; there are maildir and mbox")),
     }
 }
 
@@ -119,18 +173,22 @@ fn serve(store: PathBuf, given: &Given) -> Result<Options, String> {
     let port_base = number(given, "--port-base", u16::MAX - 995)?.unwrap_or_default();
     let flush_delay_milliseconds = number(given, "--flush-delay", 60_000)?.map(u64::from);
     let serial = value(given, "--serial").map(PathBuf::from);
-    Ok(Options { store, bind, port_base, serial, flush_delay_milliseconds })
+    Ok(Options { store, bind, port_base, serial, flush_delay_milliseconds, owner_only: false })
 }
 
 /// Takes the options, and what follows them.
 fn options(command: &'static Command, rest: Vec<OsString>) -> Result<(Given, Vec<OsString>), String> {
-    let mut given = Given::new();
+    let (mut given, mut words) = (Given::new(), Vec::new());
     let mut rest = rest.into_iter().peekable();
     while let Some(word) =
-        rest.next_if(|word| command.words.is_empty() || word.as_encoded_bytes().starts_with(b"-"))
+        rest.next_if(|word| !has_language(command) || word.as_encoded_bytes().starts_with(b"-"))
     {
         if word == "--" && !command.words.is_empty() {
             break;
+        }
+        if !command.words.is_empty() && !word.as_encoded_bytes().starts_with(b"-") {
+            words.push(word);
+            continue;
         }
         let (name, mut value) = split(&word);
         let Some(choice) = command.options.iter().find(|choice| name == choice.name) else {
@@ -160,7 +218,8 @@ fn options(command: &'static Command, rest: Vec<OsString>) -> Result<(Given, Vec
             return Err(format!("{} {} is missing", choice.name, choice.value));
         }
     }
-    Ok((given, rest.collect()))
+    words.extend(rest);
+    Ok((given, words))
 }
 
 /// `--name=value` or `--name`
@@ -228,6 +287,14 @@ mod tests {
         let console = told("console --store a mailbox add --help").unwrap();
         assert!(matches!(console, Wanted::Console { words, .. } if words == ["mailbox", "add", "--help"]));
         assert!(matches!(told("check --json --store a").unwrap(), Wanted::Check { json: true, .. }));
+        let Wanted::Export(export) = told("export --all --store a dir --json").unwrap() else {
+            panic!("export")
+        };
+        assert_eq!((export.address, export.json), (None, true));
+        let import = told("import --store a --format mbox anna@b in --into Old/Mail").unwrap();
+        let Wanted::Import(import) = import else { panic!("import") };
+        assert_eq!((import.address.as_str(), import.into.as_deref()), ("anna@b", Some("Old/Mail")));
+        assert!(matches!(told("export --store a -- anna@b -dir").unwrap(), Wanted::Export(_)));
         assert!(
             matches!(told("serve --help").unwrap(), Wanted::Help(Some(command)) if command.name == "serve")
         );
@@ -254,6 +321,14 @@ mod tests {
             ("serve --store a now", "`now`"),
             ("check --store a --jsn", "`--jsn`"),
             ("console --stoer a", "`--stoer`"),
+            ("export --store a", "ADDRESS"),
+            ("export --store a anna@b", "DIR"),
+            ("export --store a --all d e", "`e`"),
+            ("export --store a --format zip anna@b d", "`zip`"),
+            ("import --store a anna@b", "PATH"),
+            ("import --store a anna d", "`anna`"),
+            ("import --store a anna@b d --into a//b", "`a//b`"),
+            ("import --store a anna@b d --inot x", "`--inot`"),
         ] {
             let why = told(line).unwrap_err();
             assert!(why.contains(word) && !why.contains('\n'), "{line}: {why}");

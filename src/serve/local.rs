@@ -21,9 +21,9 @@ use crate::store::Shared;
 use crate::types::Position;
 
 /// How long a store that is locked, by a server without a socket, may be about to get one.
-const STARTING: Duration = Duration::from_secs(5);
+pub(super) const STARTING: Duration = Duration::from_secs(5);
 /// Between two looks at it.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs a command, or without one what standard input has: a list of commands, or a person. True: no command has failed.
 ///
@@ -78,7 +78,7 @@ fn connect(store: &Path) -> Result<Link, Error> {
     }
 }
 
-fn locked(store: &Path) -> bool {
+pub(super) fn locked(store: &Path) -> bool {
     crate::device::File::open(store).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
 }
 

@@ -30,6 +30,7 @@ use crate::types::{Position, Time};
 mod commit;
 mod connection;
 mod crowd;
+mod door;
 mod heap;
 mod listen;
 mod load;
@@ -45,6 +46,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub use door::Door;
 pub use listen::console_socket;
 pub use local::console;
 pub use service::{PORTS, Port, Service};
@@ -69,6 +71,8 @@ pub struct Options {
     pub serial: Option<PathBuf>,
     /// Makes every flush take this long, milliseconds. For measuring.
     pub flush_delay_milliseconds: Option<u64>,
+    /// Speaks to the owner on the console's socket, and to nobody else: no port, and no certificate is made. See [`Door`].
+    pub owner_only: bool,
 }
 
 /// Why the server does not run: one line for people.
@@ -267,10 +271,13 @@ impl Running {
     fn start(options: &Options, descriptors: u64, sessions: Sessions) -> Result<Running, Error> {
         let serial = options.serial.as_deref().map(serial::open).transpose()?;
         // A console that had the store to itself, or a server that is stopping, lets it go in a moment.
-        let (store, warnings) = open(options, PATIENCE_SECONDS)?;
+        let (store, warnings) = open(options, if options.owner_only { 0 } else { PATIENCE_SECONDS })?;
         let shared = Shared::new(store);
-        let (tls, host) = identity(&shared)?;
-        let bound = listen::bind(&options.bind, options.port_base)?;
+        let (tls, host) = identity(&shared, !options.owner_only)?;
+        let bound = match options.owner_only {
+            true => Vec::new(),
+            false => listen::bind(&options.bind, options.port_base)?,
+        };
         let console = listen::ConsoleSocket::bind(console_socket(&options.store))?;
 
         let (housekeeping, chores) = channel::bounded(CHORES);
@@ -377,8 +384,8 @@ fn no_store(path: &Path) -> Error {
     Error::new(format!("no store at {path}: make one with `postfach format --store {path} --size 1G`"))
 }
 
-/// What TLS shows, and this machine's name. A new store gets a certificate first, durably.
-fn identity(shared: &Shared) -> Result<(tls::Tls, String), Error> {
+/// What TLS shows, and this machine's name. A new store gets a certificate first, durably if it is to be kept.
+fn identity(shared: &Shared, kept: bool) -> Result<(tls::Tls, String), Error> {
     let mut needs = Position::default();
     let (known, domains) = {
         let mut access = shared.access(&mut needs);
@@ -397,7 +404,7 @@ fn identity(shared: &Shared) -> Result<(tls::Tls, String), Error> {
     let year = 1970 + connection::now().0 / 31_556_952;
     let made = tls::self_signed(&host, &domains, i32::try_from(year).unwrap_or_default());
     let made = made.map_err(|error| failed(&error))?;
-    if known.is_none() {
+    if kept && known.is_none() {
         let kept = shared.access(&mut needs).certificate_set(made.chain.clone(), made.key.clone());
         kept.map_err(|error| Error::new(format!("the store takes no certificate: {error:?}")))?;
         let committed = shared.lock().commit();

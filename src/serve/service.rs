@@ -4,6 +4,7 @@ use super::{Server, heap};
 use crate::session::Session;
 use crate::session::console::{Console, Facts, Mode};
 use crate::session::imap::Imap;
+use crate::session::owner::Owner;
 use crate::session::pop3::Pop3;
 use crate::session::smtp::{Role, Smtp};
 
@@ -26,7 +27,7 @@ pub enum Service {
     Imap,
     /// RFC 3501, TLS from the first byte.
     Imaps,
-    /// The console socket.
+    /// The console socket, which is the owner's.
     Console,
     /// The serial line.
     Serial,
@@ -64,7 +65,7 @@ const fn port(service: Service, number: u16, tls: bool) -> Port {
 /// A new conversation of this service.
 pub fn session_of(service: Service, server: &Server) -> Box<dyn Session> {
     match service {
-        Service::Console => Box::new(Console::new(Mode::Socket, facts(server))),
+        Service::Console => Box::new(Owner::new(facts(server))),
         Service::Serial => Box::new(Console::new(Mode::Serial, facts(server))),
         Service::Smtp => Box::new(Smtp::new(Role::Mx)),
         Service::Submission | Service::Submissions => Box::new(Smtp::new(Role::Submission)),

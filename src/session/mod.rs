@@ -23,6 +23,7 @@ use crate::types::{AccountId, BodyId, Position, Time};
 pub mod console;
 pub mod imap;
 pub mod login;
+pub mod owner;
 pub mod pop3;
 pub mod receive;
 pub mod smtp;

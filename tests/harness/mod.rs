@@ -12,6 +12,7 @@ use postfach::journal::{Format, Payload, ReadError, format};
 use postfach::limits::{PIECE_BYTES, READ_BYTES};
 use postfach::session::console::{Console, Mode};
 use postfach::session::imap::Imap;
+use postfach::session::owner::Owner;
 use postfach::session::pop3::Pop3;
 use postfach::session::smtp::{Role, Smtp};
 use postfach::session::{
@@ -93,6 +94,7 @@ fn session(protocol: &str) -> (Box<dyn Session>, bool) {
         "imap" => (Box::new(Imap::new()), false),
         "imaps" => (Box::new(Imap::new()), true),
         "console" => (Box::new(Console::new(Mode::Script, String::from("AA:BB"))), false),
+        "owner" => (Box::new(Owner::new(String::from("AA:BB"))), false),
         "serial" => (Box::new(Console::new(Mode::Serial, String::from("AA:BB"))), false),
         other => panic!("no protocol {other}"),
     }
@@ -129,7 +131,7 @@ impl World {
     pub fn connect(&mut self, name: &str, protocol: &str) {
         let (session, tls) = session(protocol);
         let address = match protocol {
-            "console" | "serial" => None,
+            "console" | "owner" | "serial" => None,
             _ => Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         };
         let connection = Connection {

@@ -30,6 +30,11 @@ impl Gauge {
         Gauge { pid, highest, ended, watcher: Some(watcher) }
     }
 
+    /// The highest that has been seen, KiB.
+    pub fn highest(&self) -> u64 {
+        self.highest.load(Ordering::Relaxed)
+    }
+
     /// The lowest memory of the next moments, KiB.
     pub fn rest(&self) -> u64 {
         let looks = (0..20).map(|_| {

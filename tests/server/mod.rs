@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod gauge;
+pub mod owner;
 pub mod talk;
 
 use std::io::{BufRead, BufReader, Write};

@@ -168,9 +168,14 @@ impl Session for Imap {
         }
         let next = match (input, &self.running) {
             (Input::Start, _) => {
-                let names = table::capabilities(cx.peer.tls, false);
-                let text = format!("{} IMAP ready", cx.host);
-                reply::untagged(&mut io.out, Condition::Ok, Some(reply::Code::Capability(&names)), &text);
+                let names = table::capabilities(cx.peer.tls, self.client.user.is_some());
+                let (condition, text) = match &self.client.user {
+                    Some(user) => {
+                        (Condition::Preauth, format!("{} IMAP ready for {}", cx.host, user.address))
+                    }
+                    None => (Condition::Ok, format!("{} IMAP ready", cx.host)),
+                };
+                reply::untagged(&mut io.out, condition, Some(reply::Code::Capability(&names)), &text);
                 None
             }
             (Input::Eof, _) => Some(Next::Close),
@@ -235,6 +240,14 @@ impl Imap {
     /// A connection that has just been made.
     pub fn new() -> Imap {
         Imap::default()
+    }
+
+    /// A connection whose other end is this user without a login: the greeting is PREAUTH (RFC 3501 §7.1.4).
+    pub fn preauthenticated(user: User) -> Imap {
+        let mut imap = Imap::default();
+        imap.client.user = Some(user);
+        imap.client.gather.logged_in();
+        imap
     }
 
     fn amid(&self) -> bool {

@@ -6,7 +6,7 @@ use super::status::StatusItem;
 use super::utf7;
 use crate::types::{Flags, Serial, Uid, UidSet};
 
-/// `resp-cond-state = ("OK" / "NO" / "BAD") SP resp-text`, and BYE, which is untagged only.
+/// `resp-cond-state = ("OK" / "NO" / "BAD") SP resp-text`, and BYE and PREAUTH, which are untagged only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Done.
@@ -17,6 +17,8 @@ pub enum Condition {
     Bad,
     /// The connection ends.
     Bye,
+    /// The greeting to who needs no login.
+    Preauth,
 }
 
 impl Condition {
@@ -26,6 +28,7 @@ impl Condition {
             Condition::No => "NO",
             Condition::Bad => "BAD",
             Condition::Bye => "BYE",
+            Condition::Preauth => "PREAUTH",
         }
     }
 }
@@ -82,7 +85,7 @@ pub fn tagged(out: &mut Vec<u8>, tag: &str, condition: Condition, code: Option<C
     condition_line(out, condition, code, text);
 }
 
-/// `"*" SP (resp-cond-state / resp-cond-bye) CRLF`
+/// `"*" SP (resp-cond-state / resp-cond-bye / resp-cond-auth) CRLF`
 pub fn untagged(out: &mut Vec<u8>, condition: Condition, code: Option<Code<'_>>, text: &str) {
     out.push(b'*');
     condition_line(out, condition, code, text);
