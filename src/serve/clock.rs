@@ -308,8 +308,10 @@ mod tests {
     /// Seconds from 1900 to 1970 (RFC 5905 §6).
     const ERA: u64 = 2_208_988_800;
 
+    type Spoil = fn(&mut Vec<u8>);
+
     /// A time server that answers one question; `spoil` makes of a good answer what it sends.
-    fn server(ahead_seconds: i64, spoil: fn(&mut Vec<u8>)) -> String {
+    fn server(ahead_seconds: i64, spoil: Spoil) -> String {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap().to_string();
         thread::spawn(move || {
@@ -341,7 +343,7 @@ mod tests {
 
     #[test]
     fn hostile_answers_are_none() {
-        let spoils: [(&str, fn(&mut Vec<u8>)); 8] = [
+        let spoils: [(&str, Spoil); 8] = [
             ("another question's", |answer| answer[24] ^= 1),
             ("stratum 0, no code", |answer| answer[1] = 0),
             ("stratum 16", |answer| answer[1] = 16),
@@ -354,7 +356,7 @@ mod tests {
         for (name, spoil) in spoils {
             assert!(ask(&server(0, spoil)).is_err(), "{name}");
         }
-        let kiss: fn(&mut Vec<u8>) = |answer| {
+        let kiss: Spoil = |answer| {
             answer[1] = 0;
             answer[12..16].copy_from_slice(b"DENY");
         };

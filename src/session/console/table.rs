@@ -29,9 +29,9 @@ pub enum Act {
         /// What the console needs before.
         first: First,
         /// The job, from the arguments and the text.
-        ask: fn(&[&str], Vec<u8>, &mut Call<'_, '_>) -> Result<Job, Failure>,
+        ask: Ask,
         /// Does the rest, with the answer.
-        tell: fn(&[&str], JobAnswer, &mut Call<'_, '_>) -> Result<(), Failure>,
+        tell: Tell,
     },
     /// It takes settings, up to a line `end`, all or none.
     Load,
@@ -53,6 +53,12 @@ pub enum Act {
 
 /// Does a command.
 pub type Run = fn(&[&str], &mut Call<'_, '_>) -> Result<(), Failure>;
+
+/// Names the job, from the arguments and the text.
+pub type Ask = fn(&[&str], Vec<u8>, &mut Call<'_, '_>) -> Result<Job, Failure>;
+
+/// Tells what came of it.
+pub type Tell = fn(&[&str], JobAnswer, &mut Call<'_, '_>) -> Result<(), Failure>;
 
 /// What a command of serve's needs before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
