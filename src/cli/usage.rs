@@ -94,7 +94,7 @@ pub const COMMANDS: [Command; 4] = [
                 name: "--board",
                 value: "PROGRAM",
                 times: Times::Maybe,
-                help: "this is a box: PROGRAM sets its network up (see board/README.md)",
+                help: "this is a box: PROGRAM sets its network up, its clock is ours",
             },
             Choice { name: "--flush-delay", value: "MS", times: Times::Maybe, help: "" },
         ],

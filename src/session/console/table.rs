@@ -112,7 +112,7 @@ const fn row(words: &'static [&'static str], arguments: &'static str, help: &'st
 }
 
 /// Every command, in the order in which help shows them.
-pub static TABLE: [Row; 41] = [
+pub static TABLE: [Row; 42] = [
     row(&["setup"], "", "Answer four questions: a domain and a mailbox. May be done again.", setup::ACT),
     row(&["status"], "", "How the box is doing; what needs attention comes first.", Act::Do(show::status)),
     row(&["domain", "add"], "DOMAIN", "Take mail for this domain.", Act::Set(settings::domain_add)),
@@ -171,6 +171,12 @@ pub static TABLE: [Row; 41] = [
         &["show", "config"],
         "[public]",
         "Show all settings as commands that can be pasted back; passwords as hashes, or with public not at all.",
+        Act::Do(show::config),
+    ),
+    row(
+        &["export", "config"],
+        "[public]",
+        "The same, to take along; mail is exported on a computer, by: postfach export",
         Act::Do(show::config),
     ),
     row(&["show", "client"], "ADDRESS", "Show what to type into a mail program.", Act::Do(show::client)),
