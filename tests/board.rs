@@ -31,7 +31,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(time_server: &str) -> Machine {
+    fn start(time_server: &str, options: &[&str]) -> Machine {
         let folder = Folder::new();
         let store = folder.0.join("mail.store");
         let program = folder.0.join("board");
@@ -42,7 +42,7 @@ impl Machine {
         let mut console = Command::new(POSTFACH);
         run(console.args(["console", "--store"]).arg(&store).args(["time", "server", time_server]), b"");
         let program = program.to_string_lossy().into_owned();
-        let server = Server::serve_store(folder, store, &[], &["--board", &program]);
+        let server = Server::serve_store(folder, store, &[], &[&["--board", &program], options].concat());
         Machine { server, asked }
     }
 
@@ -93,7 +93,7 @@ fn time_server() -> String {
 
 #[test]
 fn the_network_is_set_up_tried_out_and_kept() {
-    let mut machine = Machine::start(&time_server());
+    let mut machine = Machine::start(&time_server(), &[]);
     machine.was_asked("network  dhcp  auto ");
     // In a list of commands it is kept at once.
     machine.server.console(&["network", "hostname", "box.example.test"], "");
@@ -115,17 +115,43 @@ fn the_network_is_set_up_tried_out_and_kept() {
     machine.was_asked("network box.example.test dhcp  auto ");
     machine.person(&["network ipv6 off"]);
     assert!(machine.server.console(&["keep"], "").contains("It stays"));
+    assert!(!machine.server.console(&["status"], "").contains("on trial"));
     let config = machine.server.console(&["show", "config"], "");
     assert!(config.contains("network ipv6 off\n"), "{config}");
     assert!(machine.server.stop());
 }
 
 #[test]
+fn what_is_not_kept_goes_back_by_itself() {
+    let machine = Machine::start(&time_server(), &["--trial", "2"]);
+    machine.was_asked("network  dhcp  auto ");
+    let first = machine.server.console(&["tls"], "");
+    let said = machine.person(&["network ipv6 off"]);
+    assert!(said.contains("goes back in 2 s"), "{said}");
+    machine.was_asked("network  dhcp  off ");
+    machine.was_asked("network  dhcp  auto ");
+    assert!(!machine.server.console(&["status"], "").contains("on trial"));
+    let start = Instant::now();
+    machine.person(&["tls new"]);
+    while machine.server.console(&["tls"], "") != first {
+        assert!(start.elapsed() < Duration::from_secs(20), "the old certificate does not come back");
+    }
+    assert!(start.elapsed() >= Duration::from_secs(2));
+    // What is kept stays, also when the time of the trial is over.
+    machine.person(&["network ipv6 off", "keep"]);
+    machine.was_asked("network  dhcp  off ");
+    machine.person(&["network static 192.0.2.7/24"]);
+    machine.was_asked("network  192.0.2.7/24  off ");
+    machine.was_asked("network  dhcp  off ");
+}
+
+#[test]
 fn the_clock_is_asked_for_and_the_machine_is_stopped_in_order() {
-    let mut machine = Machine::start(&time_server());
+    let mut machine = Machine::start(&time_server(), &[]);
     assert!(machine.server.logs("and it is set"), "a time server has answered");
     let said = machine.server.console(&["time"], "");
     assert!(said.contains("Last answer") && said.contains("of 127.0.0.1:"), "{said}");
+    assert!(machine.server.console(&["network"], "").contains("Addresses    192.0.2.20/24"));
     assert!(machine.server.console(&["status"], "").contains("Network      192.0.2.20/24"));
     assert!(machine.server.console(&["ping", "127.0.0.1"], "").contains("127.0.0.1 answers"));
     assert!(machine.server.console(&["log", "3"], "").lines().count() == 3);
@@ -147,7 +173,7 @@ fn the_clock_is_asked_for_and_the_machine_is_stopped_in_order() {
 
 #[test]
 fn a_certificate_is_pasted_tried_out_and_goes_back() {
-    let machine = Machine::start("127.0.0.1:9");
+    let machine = Machine::start("127.0.0.1:9", &[]);
     let shown = |machine: &Machine| machine.server.console(&["tls", "show"], "");
     let first = shown(&machine);
     assert!(first.contains("Subject      CN=") && first.contains("Good from    2025-01-01"), "{first}");

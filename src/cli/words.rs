@@ -118,8 +118,9 @@ fn serve(store: PathBuf, given: &Given) -> Result<Options, String> {
         .collect::<Result<_, _>>()?;
     let port_base = number(given, "--port-base", u16::MAX - 995)?.unwrap_or_default();
     let flush_delay_milliseconds = number(given, "--flush-delay", 60_000)?.map(u64::from);
+    let trial_seconds = number(given, "--trial", 3600)?.map(u32::from);
     let [serial, board] = ["--serial", "--board"].map(|name| value(given, name).map(PathBuf::from));
-    Ok(Options { store, bind, port_base, serial, board, flush_delay_milliseconds })
+    Ok(Options { store, bind, port_base, serial, board, trial_seconds, flush_delay_milliseconds })
 }
 
 /// Takes the options, and what follows them.

@@ -9,7 +9,7 @@ use smol::Timer;
 
 use super::board::Board;
 use super::clock::Clock;
-use super::{Server, certificate, connection, logger, tls};
+use super::{Options, Server, certificate, connection, logger, tls};
 use crate::limits::{CLOCK_SAVED_SECONDS, TRIAL_SECONDS};
 use crate::session::console::{ClockFacts, NetworkFacts};
 use crate::session::job::CertificateFacts;
@@ -23,6 +23,8 @@ pub struct Machine {
     /// On a box.
     pub clock: Option<Arc<Clock>>,
     certificate: Mutex<CertificateFacts>,
+    /// How long a trial lasts.
+    patience: Duration,
     /// The trial that is counted, and when it ends.
     trial: Mutex<Option<(u32, Instant)>>,
 }
@@ -35,10 +37,16 @@ impl std::fmt::Debug for Machine {
 
 impl Machine {
     /// A machine; with the board's program, a box.
-    pub fn new(board: Option<std::path::PathBuf>) -> Machine {
-        let board = board.map(|program| Arc::new(Board::new(program)));
+    pub fn new(options: &Options) -> Machine {
+        let board = options.board.clone().map(|program| Arc::new(Board::new(program)));
         let clock = board.as_ref().map(|board| Arc::new(Clock::new(Arc::clone(board))));
-        Machine { board, clock, ..Machine::default() }
+        let seconds = options.trial_seconds.unwrap_or(TRIAL_SECONDS);
+        Machine { board, clock, patience: Duration::from_secs(u64::from(seconds)), ..Machine::default() }
+    }
+
+    /// Nothing is on trial any more.
+    pub fn trial_is_over(&self) {
+        *self.trial() = None;
     }
 
     /// This certificate is in force.
@@ -66,7 +74,9 @@ impl crate::session::console::Machine for Machine {
     }
 
     fn trial_seconds(&self) -> Option<u64> {
-        self.trial().map(|(_, until)| until.saturating_duration_since(Instant::now()).as_secs())
+        let left =
+            |until: Instant| until.saturating_duration_since(Instant::now()) + Duration::from_millis(999);
+        self.trial().map(|(_, until)| left(until).as_secs())
     }
 
     fn log(&self, lines: usize) -> Vec<String> {
@@ -154,22 +164,17 @@ fn settle(server: &Arc<Server>) {
     if counted.map(|(counted, _)| counted) == number {
         return;
     }
-    *counted = number.map(|number| (number, Instant::now() + Duration::from_secs(u64::from(TRIAL_SECONDS))));
+    *counted = number.map(|number| (number, Instant::now() + server.machine.patience));
     drop(counted);
     let Some(number) = number else { return };
     let later = Arc::clone(server);
     let over = async move {
-        Timer::after(Duration::from_secs(u64::from(TRIAL_SECONDS))).await;
+        Timer::after(later.machine.patience).await;
         let mut store = later.shared.lock();
         if store.trial_number() == Some(number) {
             log::warn!("the change on trial has not been kept: back to what was before");
             store.end_trial(number);
             later.settled(&store);
-        }
-        drop(store);
-        let mut counted = later.machine.trial();
-        if counted.is_some_and(|(counted, _)| counted == number) {
-            *counted = None;
         }
     };
     server.executor.spawn(over).detach();

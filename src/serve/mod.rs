@@ -74,6 +74,8 @@ pub struct Options {
     pub serial: Option<PathBuf>,
     /// The board's program: the machine is a box, whose network and clock are ours.
     pub board: Option<PathBuf>,
+    /// How long a change is on trial, seconds, if not as long as `limits` says. For tests.
+    pub trial_seconds: Option<u32>,
     /// Makes every flush take this long, milliseconds. For measuring.
     pub flush_delay_milliseconds: Option<u64>,
 }
@@ -217,6 +219,9 @@ impl Server {
             self.tls.renew(certificate);
         }
         self.tls.with_own(|der| self.machine.shows(der));
+        if store.trial_number().is_none() {
+            self.machine.trial_is_over();
+        }
         if settings.admin.is_some() {
             self.open.set();
         }
@@ -324,7 +329,7 @@ impl Running {
             executor: Executor::new(),
             sessions,
             host: RwLock::new(host.into()),
-            machine: Arc::new(machine::Machine::new(options.board.clone())),
+            machine: Arc::new(machine::Machine::new(options)),
             ended: Latch::default(),
             last_verb: Mutex::default(),
             port_base: options.port_base,

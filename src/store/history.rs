@@ -248,6 +248,7 @@ impl Access<'_> {
             ));
         }
         let number = self.store.state.settings.history.last + 1;
+        let risky = draft.is_risky();
         let mut records = draft.with_entry(note, number);
         // Folders may have been made since the draft began.
         let mut last = self.store.state.uid_validity;
@@ -257,7 +258,12 @@ impl Access<'_> {
                 *uid_validity = last;
             }
         }
-        self.record(AccountId::SETTINGS, &records).map(drop)
+        self.record(AccountId::SETTINGS, &records)?;
+        if risky {
+            // The newest word counts.
+            self.store.trial = None;
+        }
+        Ok(())
     }
 
     /// Puts a draft's change into force without recording it.
@@ -299,7 +305,6 @@ impl Access<'_> {
         let mut draft = Draft::begin(&self.store.state);
         draft.record(&trial.records);
         self.adopt(draft, Note { time, command: command.clone() })?;
-        self.store.trial = None;
         Ok(command)
     }
 
@@ -338,5 +343,94 @@ impl Access<'_> {
         records.push(Record::Undone { from });
         self.record(AccountId::SETTINGS, &records).map_err(NotUndone::Store)?;
         Ok(commands)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Settings;
+    use crate::types::Class;
+
+    fn changed(number: u32, backs: u32) -> Vec<Record> {
+        let (time, command) = (Time(i64::from(number)), format!("change {number}"));
+        let entry = Record::Changed { number, time, command, undoable: true };
+        let back = |nth| Record::Back {
+            number,
+            nth,
+            record: Box::new(Record::AliasRemoved(format!("{number}.{nth}@example.test"))),
+        };
+        [entry].into_iter().chain((0..backs).map(back)).collect()
+    }
+
+    fn numbers(history: &History) -> Vec<u32> {
+        history.entries().map(|entry| entry.number).collect()
+    }
+
+    #[test]
+    fn the_history_is_bounded_and_what_comes_again_changes_nothing() {
+        let mut history = History::default();
+        let all: Vec<Record> = (1..=60).flat_map(|number| changed(number, 3)).collect();
+        all.iter().for_each(|record| history.apply(record));
+        assert_eq!(numbers(&history), (11..=60).collect::<Vec<_>>());
+        all.iter().for_each(|record| history.apply(record));
+        assert_eq!(numbers(&history).len(), HISTORY_ENTRIES_MAX);
+        assert!(history.entries().all(|entry| entry.back.len() == 3));
+        history.apply(&Record::Undone { from: 59 });
+        // A copy of what has been taken back does not come to life, and numbers are not used again.
+        all.iter().for_each(|record| history.apply(record));
+        assert_eq!((numbers(&history).last(), history.last), (Some(&58), 60));
+        // One that is large pushes the others out, and stays.
+        changed(61, HISTORY_RECORDS_MAX as u32 + 1).iter().for_each(|record| history.apply(record));
+        assert_eq!(numbers(&history), [61]);
+    }
+
+    #[test]
+    fn what_takes_changes_back_leaves_what_was_before() {
+        let mut state = State::default();
+        let apply = |state: &mut State, record: &Record| state.apply(record, state.serial, Position(0));
+        for domain in ["one.test", "two.test", "three.test"] {
+            apply(&mut state, &Record::DomainAdded(String::from(domain)));
+        }
+        let account = AccountId(1);
+        let (class, phc) = (Class::S, String::from("first"));
+        let (address, bucket_bytes) = (String::from("anna@two.test"), 16 << 20);
+        apply(&mut state, &Record::AccountAdded { account, address, class, bucket_bytes, phc });
+        let told = |state: &State| {
+            let accounts: Vec<_> =
+                state.accounts.values().map(|account| (account.id, account.class)).collect();
+            let Settings { domains, aliases, passwords, network, host, time_servers, .. } = &state.settings;
+            let phcs: Vec<_> = passwords.values().map(|(phc, _)| phc.clone()).collect();
+            format!("{domains:?} {aliases:?} {phcs:?} {network:?} {host} {time_servers:?} {accounts:?}")
+        };
+        let before = told(&state);
+        let mut draft = Draft::begin(&state);
+        draft.record(&[
+            Record::DomainRemoved(String::from("one.test")),
+            Record::AccountPassword { account, phc: String::from("second") },
+            Record::AccountSize { account, class: Class::L, bucket_bytes: 64 << 20 },
+            Record::AliasAdded {
+                address: String::from("info@two.test"),
+                target: String::from("anna@two.test"),
+            },
+            Record::Network(Network { dns: vec![[192, 0, 2, 1].into()], ..Network::default() }),
+            Record::HostName(String::from("box.two.test")),
+            Record::TimeServers(vec![String::from("time.test")]),
+        ]);
+        assert_ne!(told(&draft.state), before);
+        assert_eq!(told(&state), before, "a draft is a copy");
+        let mut after = State { settings: draft.state.settings.clone(), ..State::default() };
+        after.accounts =
+            draft.state.accounts.values().map(|account| (account.id, without_mail(account))).collect();
+        let note = Note { time: Time(0), command: String::new() };
+        for record in draft.with_entry(note, 1) {
+            if let Record::Back { record, .. } = record {
+                apply(&mut after, &record);
+            }
+        }
+        assert_eq!(told(&after), before);
+        let mut removal = Draft::begin(&state);
+        removal.record(&[Record::AccountRemoved(account)]);
+        assert!(!removal.undoable);
     }
 }

@@ -167,7 +167,9 @@ impl Console {
     fn tried(&mut self, row: &'static Row, out: &str, io: &mut Io, _: &mut Context<'_>) -> Next {
         log::info!("console: on trial: {}", row.words.join(" "));
         self.say(io, out);
-        let how = format!("It is in force now. It goes back in {TRIAL_SECONDS} s, unless you type: keep\n");
+        let seconds = self.facts.machine.as_ref().and_then(|machine| machine.trial_seconds());
+        let seconds = seconds.unwrap_or(u64::from(TRIAL_SECONDS));
+        let how = format!("It is in force now. It goes back in {seconds} s, unless you type: keep\n");
         self.say(io, &how);
         self.after(io)
     }

@@ -82,14 +82,24 @@ pub fn fixed(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     }
     let servers = dns_servers(rest.get(1..).unwrap_or_default())?;
     let edit = |network: &mut Network| {
-        network.ipv4 = Ipv4::Static { address, prefix, gateway };
-        if !servers.is_empty() || rest.len() < 2 && network.dns.is_empty() {
-            network.dns =
-                if servers.is_empty() { gateway.map(IpAddr::V4).into_iter().collect() } else { servers };
+        // Where nobody is named, the router is asked for names; also when it was, and is another one now.
+        let guessed = match &network.ipv4 {
+            Ipv4::Static { gateway, .. } => network.dns == of_gateway(*gateway),
+            Ipv4::Dhcp => network.dns.is_empty(),
+        };
+        if !servers.is_empty() {
+            network.dns = servers;
+        } else if guessed {
+            network.dns = of_gateway(gateway);
         }
+        network.ipv4 = Ipv4::Static { address, prefix, gateway };
     };
     let without = if gateway.is_none() { " It has no gateway: it reaches its own network only." } else { "" };
     change(call, edit, &format!("The IPv4 address is {first}.{without}"))
+}
+
+fn of_gateway(gateway: Option<Ipv4Addr>) -> Vec<IpAddr> {
+    gateway.map(IpAddr::V4).into_iter().collect()
 }
 
 /// `network ipv6`

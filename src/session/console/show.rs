@@ -150,7 +150,9 @@ fn machine_lines(call: &Call<'_, '_>) -> (Vec<String>, String) {
             warnings.push(String::from("The network gives no address: `network show` says more."));
         }
         // A String takes whatever is written to it.
-        let _ = writeln!(lines, "Network      {}", network.addresses.join(", "));
+        let addresses =
+            if network.addresses.is_empty() { String::from("none") } else { network.addresses.join(", ") };
+        let _ = writeln!(lines, "Network      {addresses}");
     }
     if let Some(seconds) = machine.trial_seconds() {
         warnings.push(format!("A change is on trial: it goes back in {seconds} s, unless you type `keep`."));
