@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::settings::{exactly, refused, say};
+use super::say::{of_store, refuse, say};
+use super::settings::exactly;
 use super::table::{Call, Failure};
 use super::time::when;
 use crate::session::job::CertificateFacts;
@@ -20,9 +21,7 @@ pub fn look(arguments: &[&str], _: Vec<u8>, call: &mut Call<'_, '_>) -> Result<J
     let known = call.cx.store().settings().certificate.clone();
     match known.as_ref().and_then(|known| known.chain.first()) {
         Some(own) => Ok(Job::DescribeCertificate { der: own.clone() }),
-        None => Err(Failure::Refused(String::from(
-            "there is none yet: the server makes one when it first starts",
-        ))),
+        None => Err(refuse("there is none yet: the server makes one when it first starts")),
     }
 }
 
@@ -36,7 +35,7 @@ pub fn show(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
             describe(&about, now, call.out);
             Ok(())
         }
-        JobAnswer::Failed(why) => Err(Failure::Refused(why)),
+        JobAnswer::Failed(why) => Err(refuse(why)),
         _ => Ok(()),
     }
 }
@@ -100,9 +99,9 @@ pub fn take(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
     match answer {
         JobAnswer::Certificate { chain, key, about } => {
             if call.cx.now > about.until {
-                return Err(Failure::Refused(format!("this certificate ended on {}", when(about.until))));
+                return Err(refuse(format!("this certificate ended on {}", when(about.until))));
             }
-            call.store().certificate_set(chain, key).map_err(|error| Failure::Refused(refused(error)))?;
+            call.store().certificate_set(chain, key).map_err(of_store)?;
             let now = call.cx.now;
             describe(&about, now, call.out);
             let host = call.cx.host;
@@ -111,7 +110,7 @@ pub fn take(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
             }
             Ok(())
         }
-        JobAnswer::Failed(why) => Err(Failure::Refused(why)),
+        JobAnswer::Failed(why) => Err(refuse(why)),
         _ => Ok(()),
     }
 }

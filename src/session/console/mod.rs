@@ -42,6 +42,7 @@ mod help;
 pub mod line;
 mod login;
 mod network;
+mod say;
 mod settings;
 mod setup;
 mod show;

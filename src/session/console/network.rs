@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use super::facts::NetworkFacts;
-use super::settings::{exactly, refused, say};
+use super::say::{misused, of_store, refuse, say};
+use super::settings::exactly;
 use super::table::{Call, Failure};
 use super::words;
 use crate::limits::DNS_SERVERS_MAX;
@@ -20,7 +21,7 @@ pub const NOT_OURS: &str = "This machine's network is not Postfach's to set: not
                             `show config` is pasted.";
 
 fn wrong(word: &str, what: &str) -> Failure {
-    Failure::Refused(format!("`{word}` is not {what}"))
+    refuse(format!("`{word}` is not {what}"))
 }
 
 /// `ADDRESS/PREFIX`
@@ -38,7 +39,7 @@ fn gateway<T: FromStr>(word: Option<&&str>) -> Result<Option<T>, Failure> {
 
 fn dns_servers(words: &[&str]) -> Result<Vec<IpAddr>, Failure> {
     if words.len() > DNS_SERVERS_MAX {
-        return Err(Failure::Refused(format!("at most {DNS_SERVERS_MAX} servers for names can be set")));
+        return Err(refuse(format!("at most {DNS_SERVERS_MAX} servers for names can be set")));
     }
     words
         .iter()
@@ -50,7 +51,7 @@ fn dns_servers(words: &[&str]) -> Result<Vec<IpAddr>, Failure> {
 fn change(call: &mut Call<'_, '_>, edit: impl FnOnce(&mut Network), text: &str) -> Done {
     let mut network = call.store().settings().network.clone();
     edit(&mut network);
-    call.store().network_set(network).map_err(|error| Failure::Refused(refused(error)))?;
+    call.store().network_set(network).map_err(of_store)?;
     say(call, text)?;
     if call.facts.machine.is_some() && !call.facts.is_box() {
         return say(call, NOT_OURS);
@@ -68,7 +69,7 @@ pub fn dhcp(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 /// `network static`
 pub fn fixed(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let Some((first, rest)) = arguments.split_first() else {
-        return Err(Failure::Usage(String::from("the address is missing")));
+        return Err(misused("the address is missing"));
     };
     let (address, prefix) =
         with_prefix::<Ipv4Addr>(first, 32, "an IPv4 address with its prefix, as 192.168.1.20/24")?;
@@ -78,7 +79,7 @@ pub fn fixed(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let gateway = gateway::<Ipv4Addr>(rest.first())?;
     let mask = u32::MAX << (32 - u32::from(prefix));
     if gateway.is_some_and(|gateway| (gateway.to_bits() ^ address.to_bits()) & mask != 0) {
-        return Err(Failure::Refused(format!("the gateway is not in the network of {first}")));
+        return Err(refuse(format!("the gateway is not in the network of {first}")));
     }
     let servers = dns_servers(rest.get(1..).unwrap_or_default())?;
     let edit = |network: &mut Network| {
@@ -104,7 +105,7 @@ fn of_gateway(gateway: Option<Ipv4Addr>) -> Vec<IpAddr> {
 
 /// `network ipv6`
 pub fn ipv6(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
-    let usage = || Failure::Usage(String::from("after it comes `auto`, `off` or `static`"));
+    let usage = || misused("after it comes `auto`, `off` or `static`");
     let (first, rest) = arguments.split_first().ok_or_else(usage)?;
     let (wanted, text) = match (first.to_ascii_lowercase().as_str(), rest) {
         ("auto", []) => (Ipv6::Auto, String::from("IPv6 addresses come from the router.")),
@@ -140,7 +141,7 @@ pub fn hostname(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     if name.split('.').any(|label| label.len() > 63) || name.len() > 64 {
         return Err(wrong(&name, "a host name: it has at most 64 letters"));
     }
-    call.store().host_set(&name).map_err(|error| Failure::Refused(refused(error)))?;
+    call.store().host_set(&name).map_err(of_store)?;
     match name.as_str() {
         "" => say(call, "The machine has no name of its own any more."),
         name => say(
@@ -255,9 +256,9 @@ pub fn keep(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let kept = call.cx.store().keep(now);
     match kept {
         Ok(command) => say(call, &format!("It stays: {command}")),
-        Err(StoreError::Missing) => Err(Failure::Refused(String::from(
-            "nothing is on trial; what is typed is kept, unless it says otherwise",
-        ))),
-        Err(error) => Err(Failure::Refused(refused(error))),
+        Err(StoreError::Missing) => {
+            Err(refuse("nothing is on trial; what is typed is kept, unless it says otherwise"))
+        }
+        Err(error) => Err(of_store(error)),
     }
 }

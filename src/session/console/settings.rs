@@ -34,7 +34,7 @@ fn failure(error: StoreError) -> Failure {
     Failure::Refused(refused(error))
 }
 
-pub(super) fn say(call: &mut Call<'_, '_>, text: &str) -> Done {
+fn say(call: &mut Call<'_, '_>, text: &str) -> Done {
     call.out.push_str(text);
     call.out.push('\n');
     Ok(())

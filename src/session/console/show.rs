@@ -143,6 +143,7 @@ fn machine_lines(call: &Call<'_, '_>) -> (Vec<String>, String) {
     warnings.extend(certificate::warning(&machine.certificate(), call.cx.now));
     if let Some(clock) = machine.clock() {
         warnings.extend(time::warning(&clock));
+        lines.push_str(&time::line(&clock, call.cx.now));
     }
     if let Some(network) = machine.network() {
         warnings.extend(network.problem.clone());

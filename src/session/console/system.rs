@@ -1,6 +1,7 @@
 //! What concerns the machine as a whole: `log`, `ping`, `support`, `reboot`, `poweroff`.
 
-use super::settings::{exactly, say};
+use super::say::{misused, refuse, say};
+use super::settings::exactly;
 use super::table::{Call, Failure};
 use super::{network, show, time};
 use crate::limits::LOG_LINES_KEPT;
@@ -19,14 +20,12 @@ pub fn log(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         [] => LOG_LINES,
         [word] => match word.parse() {
             Ok(count) if (1..=LOG_LINES_KEPT).contains(&count) => count,
-            _ => return Err(Failure::Usage(format!("`{word}` is no number from 1 to {LOG_LINES_KEPT}"))),
+            _ => return Err(misused(format!("`{word}` is no number from 1 to {LOG_LINES_KEPT}"))),
         },
-        [_, extra, ..] => return Err(Failure::Usage(format!("`{extra}` is one word too many"))),
+        [_, extra, ..] => return Err(misused(format!("`{extra}` is one word too many"))),
     };
     let Some(machine) = &call.facts.machine else {
-        return Err(Failure::Refused(String::from(
-            "the server is not running: it keeps its last lines in memory only",
-        )));
+        return Err(refuse("the server is not running: it keeps its last lines in memory only"));
     };
     let lines = machine.log(count);
     lines.iter().try_for_each(|line| say(call, line))
@@ -40,7 +39,7 @@ pub fn ping(arguments: &[&str], _: Vec<u8>, call: &mut Call<'_, '_>) -> Result<J
             && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
     };
     if host.parse::<core::net::IpAddr>().is_err() && (!name(host) || host.starts_with('-')) {
-        return Err(Failure::Refused(format!("`{host}` is neither a name nor an address")));
+        return Err(refuse(format!("`{host}` is neither a name nor an address")));
     }
     only_a_box(call)?;
     Ok(Job::Ping { host: String::from(host) })
@@ -49,10 +48,8 @@ pub fn ping(arguments: &[&str], _: Vec<u8>, call: &mut Call<'_, '_>) -> Result<J
 fn only_a_box(call: &Call<'_, '_>) -> Done {
     match (&call.facts.machine, call.facts.is_box()) {
         (_, true) => Ok(()),
-        (None, _) => Err(Failure::Refused(String::from("the server is not running"))),
-        _ => Err(Failure::Refused(String::from(
-            "this machine is not a box of Postfach's: use its own commands",
-        ))),
+        (None, _) => Err(refuse("the server is not running")),
+        _ => Err(refuse("this machine is not a box of Postfach's: use its own commands")),
     }
 }
 
@@ -60,8 +57,8 @@ fn only_a_box(call: &Call<'_, '_>) -> Done {
 pub fn said(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
     match answer {
         JobAnswer::Said(text) => text.lines().try_for_each(|line| say(call, line)),
-        JobAnswer::Failed(why) => Err(Failure::Refused(why)),
-        JobAnswer::Nobody => Err(Failure::Refused(String::from("the server is not running"))),
+        JobAnswer::Failed(why) => Err(refuse(why)),
+        JobAnswer::Nobody => Err(refuse("the server is not running")),
         _ => Ok(()),
     }
 }

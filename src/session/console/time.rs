@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::facts::{ClockFacts, ServersFrom};
-use super::settings::{exactly, refused, say};
+use super::say::{misused, of_store, refuse, say};
+use super::settings::exactly;
 use super::show::span;
 use super::table::{Call, Failure};
 use super::words;
@@ -23,7 +24,7 @@ pub fn when(time: Time) -> String {
 /// `time server`
 pub fn server(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let servers = match arguments {
-        [] => return Err(Failure::Usage(String::from("a server is missing, or `default`"))),
+        [] => return Err(misused("a server is missing, or `default`")),
         [word] if word.eq_ignore_ascii_case("default") => Vec::new(),
         words => words.iter().map(|word| checked(word)).collect::<Result<_, _>>()?,
     };
@@ -31,7 +32,7 @@ pub fn server(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         true => String::from("The time is asked of whom DHCP names, or of pool.ntp.org."),
         false => format!("The time is asked of {}.", servers.join(", ")),
     };
-    call.store().time_servers_set(servers).map_err(|error| Failure::Refused(refused(error)))?;
+    call.store().time_servers_set(servers).map_err(of_store)?;
     say(call, &text)
 }
 
@@ -45,9 +46,7 @@ fn checked(word: &str) -> Result<String, Failure> {
         None => (word, None),
     };
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return Err(Failure::Refused(format!(
-            "`{word}` is not a server; one looks like ntp.example.com or 192.0.2.1"
-        )));
+        return Err(refuse(format!("`{word}` is not a server; one looks like ntp.example.com or 192.0.2.1")));
     }
     words::domain(name)?;
     Ok(word.to_ascii_lowercase())
@@ -57,7 +56,7 @@ fn checked(word: &str) -> Result<String, Failure> {
 pub fn ask(arguments: &[&str], _: Vec<u8>, call: &mut Call<'_, '_>) -> Result<Job, Failure> {
     let [] = exactly(arguments)?;
     if call.facts.machine.as_ref().and_then(|machine| machine.clock()).is_none() {
-        return Err(Failure::Refused(String::from(NOT_OURS)));
+        return Err(refuse(NOT_OURS));
     }
     Ok(Job::AskForTime)
 }
@@ -67,7 +66,7 @@ const NOT_OURS: &str = "this machine's clock is not Postfach's to set";
 /// `time sync`
 pub fn synced(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
     match answer {
-        JobAnswer::Failed(why) => Err(Failure::Refused(why)),
+        JobAnswer::Failed(why) => Err(refuse(why)),
         _ => show(&[], call),
     }
 }
@@ -96,7 +95,7 @@ pub fn show(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         Some(last) => writeln!(
             out,
             "Last answer  {} ago, of {}; the clock was {:+.3} s off",
-            span(i64::try_from(last.age_seconds).unwrap_or(i64::MAX)),
+            ago(last.age_seconds),
             last.server,
             last.offset_seconds
         ),
@@ -106,6 +105,19 @@ pub fn show(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         let _ = writeln!(out, "Last problem {problem}");
     }
     Ok(())
+}
+
+/// What `status` says of the clock.
+pub fn line(clock: &ClockFacts, now: Time) -> String {
+    let told = match &clock.last {
+        Some(last) => format!("as {} has told {} ago", last.server, ago(last.age_seconds)),
+        None => String::from("as nobody has told"),
+    };
+    format!("Clock        {} UTC, {told}\n", when(now))
+}
+
+fn ago(seconds: u64) -> String {
+    span(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
 /// What `status` says when nobody has told the time yet.

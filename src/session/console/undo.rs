@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::settings::{exactly, refused, say};
+use super::say::{misused, of_store, refuse, say};
+use super::settings::exactly;
 use super::table::{Call, Failure};
 use super::time::when;
 use crate::session::{Job, JobAnswer};
@@ -45,7 +46,7 @@ fn last(call: &mut Call<'_, '_>) -> Done {
     let last = call.cx.store().settings().history.entries().next_back().map(|entry| entry.number);
     match last {
         Some(number) => back_to(number, call),
-        None => Err(Failure::Refused(String::from("nothing has been changed yet"))),
+        None => Err(refuse("nothing has been changed yet")),
     }
 }
 
@@ -54,7 +55,7 @@ pub fn rollback(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [word] = exactly(arguments)?;
     match word.parse() {
         Ok(number) => back_to(number, call),
-        Err(_) => Err(Failure::Usage(format!("`{word}` is no number of a change; `history` shows them"))),
+        Err(_) => Err(misused(format!("`{word}` is no number of a change; `history` shows them"))),
     }
 }
 
@@ -78,7 +79,7 @@ fn back_to(number: u32, call: &mut Call<'_, '_>) -> Done {
                 "the mailboxes as they were before change {number} do not fit any more; nothing has been changed"
             )
         }
-        Err(NotUndone::Store(error)) => refused(error),
+        Err(NotUndone::Store(error)) => return Err(of_store(error)),
     };
-    Err(Failure::Refused(why))
+    Err(refuse(why))
 }
