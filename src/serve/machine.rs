@@ -22,7 +22,8 @@ pub struct Machine {
     pub board: Option<Arc<Board>>,
     /// On a box.
     pub clock: Option<Arc<Clock>>,
-    certificate: Mutex<CertificateFacts>,
+    /// DER, and what it says.
+    certificate: Mutex<(Vec<u8>, CertificateFacts)>,
     /// How long a trial lasts.
     patience: Duration,
     /// The trial that is counted, and when it ends.
@@ -49,10 +50,12 @@ impl Machine {
         *self.trial() = None;
     }
 
-    /// This certificate is in force.
+    /// This certificate is in force. Said often, it is read once.
     pub fn shows(&self, der: &[u8]) {
-        let about = certificate::describe(der);
-        *self.certificate.lock().unwrap_or_else(PoisonError::into_inner) = about;
+        let mut known = self.certificate.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != der {
+            *known = (der.to_vec(), certificate::describe(der));
+        }
     }
 
     fn trial(&self) -> std::sync::MutexGuard<'_, Option<(u32, Instant)>> {
@@ -62,7 +65,7 @@ impl Machine {
 
 impl crate::session::console::Machine for Machine {
     fn certificate(&self) -> CertificateFacts {
-        self.certificate.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.certificate.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
     fn network(&self) -> Option<NetworkFacts> {
