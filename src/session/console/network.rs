@@ -78,6 +78,12 @@ pub fn fixed(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     }
     let gateway = gateway::<Ipv4Addr>(rest.first())?;
     let mask = u32::MAX << (32 - u32::from(prefix));
+    let host = address.to_bits() & !mask;
+    if prefix < 31 && (host == 0 || host == !mask) {
+        return Err(refuse(format!(
+            "{first} is the network itself, or all of it: a machine has an address between them"
+        )));
+    }
     if gateway.is_some_and(|gateway| (gateway.to_bits() ^ address.to_bits()) & mask != 0) {
         return Err(refuse(format!("the gateway is not in the network of {first}")));
     }
