@@ -189,6 +189,45 @@ fn a_script_runs_up_to_the_first_failure_and_can_be_pasted_back() {
 }
 
 #[test]
+fn settings_are_loaded_whole_and_taken_back_without_a_server() {
+    let folder = Folder::formatted();
+    let config = "domain add example.test\nnetwork static 192.0.2.7/24 192.0.2.1\ntime server 192.0.2.1\n";
+    // What is cut off is not loaded.
+    let (status, _, err) = folder.console(&["load"], config);
+    assert_eq!(status, Some(1));
+    assert!(err.contains("`end`"), "{err}");
+    assert!(folder.console(&["history"], "").1.contains("Nothing has been changed"));
+    let (status, out, err) = folder.console(&["load"], &format!("{config}frob\nend\n"));
+    assert_eq!(status, Some(1));
+    assert!(
+        out.contains("line 4: there is no command `frob`") && err.contains("nothing has been changed"),
+        "{out}{err}"
+    );
+    assert_eq!(folder.console(&["load"], &format!("{config}end\n")).1, "3 settings are made.\n");
+    let shown = folder.console(&["export", "config"], "").1;
+    assert!(
+        shown.contains("network dns 192.0.2.1\n") && shown.contains("domain add example.test\n"),
+        "{shown}"
+    );
+    // As in `postfach.setup`: nothing is on trial, and what needs a server says so.
+    let script = "network ipv6 off\nnetwork\nkeep\n";
+    let (status, out, err) = folder.console(&[], script);
+    assert_eq!(status, Some(1));
+    assert!(out.contains("There is no IPv6.") && out.contains("nothing is known of the network"), "{out}");
+    assert!(err.starts_with("line 3: keep: nothing is on trial"), "{err}");
+    let (status, out, _) = folder.console(&["rollback", "1"], "");
+    assert_eq!(
+        (status, out.as_str()),
+        (Some(0), "Taken back: network ipv6 off\nTaken back: load, 3 lines\n")
+    );
+    assert_eq!(folder.console(&["show", "config"], "").1, "# nothing has been set yet\n");
+    let (status, out, _) = folder.console(&["tls", "new"], "");
+    assert_eq!(status, Some(0));
+    assert!(out.contains("SHA-256      ") && !out.contains("goes back"), "{out}");
+    assert!(folder.console(&["tls"], "").1.contains("Subject      CN="));
+}
+
+#[test]
 fn a_large_store_is_formatted_at_once() {
     let folder = Folder::new();
     let start = std::time::Instant::now();

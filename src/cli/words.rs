@@ -172,8 +172,9 @@ fn serve(store: PathBuf, given: &Given) -> Result<Options, String> {
         .collect::<Result<_, _>>()?;
     let port_base = number(given, "--port-base", u16::MAX - 995)?.unwrap_or_default();
     let flush_delay_milliseconds = number(given, "--flush-delay", 60_000)?.map(u64::from);
-    let serial = value(given, "--serial").map(PathBuf::from);
-    Ok(Options { store, bind, port_base, serial, flush_delay_milliseconds, owner_only: false })
+    let trial_seconds = number(given, "--trial", 3600)?.map(u32::from);
+    let [serial, board] = ["--serial", "--board"].map(|name| value(given, name).map(PathBuf::from));
+    Ok(Options { store, bind, port_base, serial, board, trial_seconds, flush_delay_milliseconds, owner_only: false })
 }
 
 /// Takes the options, and what follows them.
@@ -334,7 +335,7 @@ mod tests {
             assert!(why.contains(word) && !why.contains('\n'), "{line}: {why}");
         }
         assert!(told("serve --now").unwrap_err().ends_with(
-            "usage: postfach serve --store PATH [--bind ADDR]... [--port-base N] [--serial DEVICE]"
+            "usage: postfach serve --store PATH [--bind ADDR]... [--port-base N] [--serial DEVICE] [--board PROGRAM]"
         ));
     }
 }

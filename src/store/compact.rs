@@ -221,6 +221,12 @@ struct Mentioned {
     domains: bool,
     admin: bool,
     certificate: bool,
+    network: bool,
+    host: bool,
+    time_servers: bool,
+    clock: bool,
+    /// Entries of the history; empty: none is mentioned.
+    history: BTreeSet<u32>,
 }
 
 impl Mentioned {
@@ -239,6 +245,13 @@ impl Mentioned {
             }
             Record::AdminPassword(_) => self.admin = true,
             Record::Certificate { .. } => self.certificate = true,
+            Record::Network(_) => self.network = true,
+            Record::HostName(_) => self.host = true,
+            Record::TimeServers(_) => self.time_servers = true,
+            Record::Clock(_) => self.clock = true,
+            Record::Changed { number, .. } | Record::Back { number, .. } | Record::Undone { from: number, .. } => {
+                self.history.insert(*number);
+            }
             Record::AccountAdded { account, .. }
             | Record::AccountPassword { account, .. }
             | Record::AccountSize { account, .. }
@@ -400,6 +413,16 @@ impl Mentioned {
         if let Some(certificate) = settings.certificate.as_ref().filter(|_| self.certificate) {
             let (chain, key) = (certificate.chain.clone(), certificate.key.clone());
             copies.push(Record::Certificate { chain, key });
+        }
+        let set = [
+            self.network.then(|| Record::Network(settings.network.clone())),
+            self.host.then(|| Record::HostName(settings.host.clone())),
+            self.time_servers.then(|| Record::TimeServers(settings.time_servers.clone())),
+            state.clock.filter(|_| self.clock).map(Record::Clock),
+        ];
+        copies.extend(set.into_iter().flatten());
+        if !self.history.is_empty() {
+            copies.extend(settings.history.tell(|number| self.history.contains(&number)));
         }
     }
 
