@@ -409,22 +409,25 @@ fn live_long(mut office: Office, times: u64, actions_between_cuts: u64) -> Offic
     office
 }
 
+/// POSTFACH_COMPACT_TIMES and POSTFACH_CRASH_FIRST (the seed) for `scripts/test soak`.
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
 #[test]
-fn a_store_takes_twenty_times_its_size() {
-    let office = Office::new(24 << 20, 256 * 1024, 1, 11);
-    let office = live_long(office, 20, 400);
+fn a_store_takes_many_times_its_size() {
+    let office = Office::new(24 << 20, 256 * 1024, 1, 10 + number("POSTFACH_CRASH_FIRST", 1));
+    let office = live_long(office, number("POSTFACH_COMPACT_TIMES", 5), 400);
     let findings = postfach::check::check(&*office.device).expect("reads");
     assert!(findings.damage.is_empty() && findings.warnings.is_empty(), "{findings}");
 }
 
 #[test]
 fn all_is_still_known_after_every_segment_has_gone() {
-    for seed in 0..1 {
-        // Little mail, and many changes of everything else.
-        let mut office = Office::new(24 << 20, 256 * 1024, 1, 100 + seed);
-        office.tiny = true;
-        live_long(office, 3, 300);
-    }
+    // Little mail, and many changes of everything else.
+    let mut office = Office::new(24 << 20, 256 * 1024, 1, 99 + number("POSTFACH_CRASH_FIRST", 1));
+    office.tiny = true;
+    live_long(office, number("POSTFACH_COMPACT_TIMES", 5).div_ceil(4), 300);
 }
 
 #[test]

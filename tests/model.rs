@@ -40,4 +40,5 @@ fn the_store_does_what_the_model_does() {
     eprintln!("{} operations, {seen:?}, in {:.1} s", chapters * CHAPTER, start.elapsed().as_secs_f32());
     assert!(chapters * CHAPTER >= 100_000 || number("POSTFACH_MODEL_CHAPTERS").is_some());
     assert!(seen.cuts > chapters && seen.refused > 100 && seen.messages > 500 * chapters);
+    assert!(seen.freed > 10 * chapters, "compaction has freed {}", seen.freed);
 }

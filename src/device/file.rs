@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{Advice, FlockOperation, SeekFrom};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
 use super::{Device, beyond_the_end, within};
@@ -155,7 +155,24 @@ impl Device for File {
         retry_on_intr(|| rustix::fs::fdatasync(&self.file)).map_err(io::Error::from)
     }
 
-    fn discard(&self, _offset: u64, _length: u64) -> io::Result<()> {
+    /// Of a partition; a file keeps its blocks, so that writing there again costs nothing. A medium that cannot is no error.
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        if self.regular {
+            return Ok(());
+        }
+        if !within(self.size, offset, length) {
+            return Err(beyond_the_end());
+        }
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        // The first is BLKDISCARD by another way, on kernels that have it; the second needs a medium that can be told to read as zeros.
+        for flags in [punch | FallocateFlags::NO_HIDE_STALE, punch] {
+            match retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, offset, length)) {
+                Ok(()) => return Ok(()),
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(())
     }
 

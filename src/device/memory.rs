@@ -89,6 +89,12 @@ impl Image {
         }
     }
 
+    /// Whole blocks of the range are zeros again.
+    fn erase(&mut self, offset: u64, length: u64) {
+        let blocks = offset.div_ceil(BLOCK as u64)..(offset + length) / BLOCK as u64;
+        blocks.for_each(|block| drop(self.0.remove(&block)));
+    }
+
     fn write(&mut self, mut offset: u64, mut buf: &[u8]) {
         while !buf.is_empty() {
             let start = (offset % BLOCK as u64) as usize;
@@ -334,7 +340,18 @@ impl Device for Memory {
         Ok(())
     }
 
-    fn discard(&self, _offset: u64, _length: u64) -> io::Result<()> {
+    /// At once and for good: whoever still needs what was there finds zeros.
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        if !within(self.size, offset, length) {
+            return Err(beyond_the_end());
+        }
+        let mut inner = self.inner();
+        if inner.off {
+            return Err(no_power());
+        }
+        inner.current.erase(offset, length);
+        inner.durable.erase(offset, length);
+        inner.unflushed.retain(|(at, _)| *at < offset || *at >= offset + length);
         Ok(())
     }
 

@@ -224,7 +224,7 @@ impl Journal {
             Some(victim) => victim,
             None => self.choose(record_bytes)?,
         };
-        let member = self.members.iter().find(|member| member.sequence == victim.sequence).copied()?;
+        let member = *self.members.get(self.member(victim.sequence)?)?;
         self.victim = Some(victim);
         let header = SegmentHeader {
             sequence: member.sequence,
@@ -285,8 +285,13 @@ impl Journal {
     /// The segment before, if it must be emptied first: something lies behind the end that this one declares, or the first parts of a change
     /// whose other parts are here. A change holds if its last part is there, so that one must go last.
     fn before_that_goes_first(&self, member: &Member) -> Option<&Member> {
-        let before = self.members.iter().find(|before| before.sequence == member.follows)?;
+        let before = self.members.get(self.member(member.follows)?)?;
         ((!before.regular || member.joined) && !self.is_leaving(before.index)).then_some(before)
+    }
+
+    /// Where in `members` the segment of this sequence is: they ascend.
+    fn member(&self, sequence: u64) -> Option<usize> {
+        self.members.binary_search_by_key(&sequence, |member| member.sequence).ok()
     }
 
     fn is_leaving(&self, index: u32) -> bool {
@@ -309,7 +314,7 @@ impl Journal {
         let counts = match kind {
             Kind::Body => self.index.find(BodyId(number), Some(piece)) == Some(slot),
             Kind::Structure => self.index.find(BodyId(number), None) == Some(slot),
-            Kind::End => self.members.iter().any(|member| member.sequence == number && member.open),
+            Kind::End => self.member(number).is_some_and(|at| self.members[at].open),
             Kind::Record | Kind::Witness => false,
         };
         if counts {
@@ -335,9 +340,9 @@ impl Journal {
             self.victim = Some(portion.next);
             return Ok(());
         }
-        let gone = self.members.iter().find(|member| member.sequence == portion.start.sequence).copied();
+        let gone = self.member(portion.start.sequence).and_then(|at| self.members.get(at)).copied();
         if let Some(gone) = gone {
-            let before = self.members.iter().position(|before| before.sequence == gone.follows);
+            let before = self.member(gone.follows);
             if let Some(before) = before
                 && let Some((sequence, end, index)) = self
                     .members
@@ -358,7 +363,8 @@ impl Journal {
     /// The victim stays as it is, for good: it holds what cannot be copied.
     pub fn pin_victim(&mut self) {
         if let Some(victim) = self.victim.take()
-            && let Some(member) = self.members.iter_mut().find(|member| member.sequence == victim.sequence)
+            && let Some(at) = self.member(victim.sequence)
+            && let Some(member) = self.members.get_mut(at)
         {
             member.pinned = true;
         }
@@ -385,7 +391,7 @@ impl Journal {
 
     /// A segment is taken into use, behind the one that ends at `end`. Returns who belongs to the journal from now on, and who does not any more.
     pub(super) fn enlist(&mut self, member: Member, end: u64, regular: bool) -> (Members, Vec<u32>) {
-        if let Some(before) = self.members.iter_mut().find(|before| before.sequence == member.follows) {
+        if let Some(before) = self.member(member.follows).and_then(|at| self.members.get_mut(at)) {
             (before.end, before.regular) = (Some(end), regular);
         }
         self.members.push(member);
@@ -413,6 +419,15 @@ impl Journal {
         }
         self.free.push_back(index);
         self.freed += 1;
+        self.discardable.push(index);
+    }
+
+    /// Ranges of the device that hold nothing any more, offset and length, each told once. To be discarded by whoever writes batches, before the
+    /// next one: it may lie there.
+    pub fn take_discardable(&mut self) -> Vec<(u64, u64)> {
+        let length = u64::from(self.superblock.segment_bytes);
+        let ranges = self.discardable.drain(..).map(|index| (self.superblock.base(index), length));
+        ranges.collect()
     }
 
     /// Notes that a frame lies at this place of the device.

@@ -50,6 +50,8 @@ pub struct Journal {
     pub(super) victim: Option<Victim>,
     /// Segments freed since the opening.
     pub(super) freed: u64,
+    /// Those of which the device has not been told yet.
+    pub(super) discardable: Vec<u32>,
     /// The next batch takes a fresh segment, whatever is left in this one.
     pub(super) relieve: bool,
     /// Segments that may be taken, in this order.
@@ -133,6 +135,7 @@ impl Journal {
             victim: None,
             relieve: false,
             freed: 0,
+            discardable: Vec::new(),
             free,
             suspect: Vec::new(),
             segment,

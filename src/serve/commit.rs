@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_listener::{Event, EventListener};
 
+use crate::device::Device;
 use crate::journal::{Finish, Payload, Pressure};
 use crate::limits::PENDING_BYTES;
 use crate::session::gate;
@@ -41,6 +42,15 @@ pub struct Watch {
     pub listener: EventListener,
     /// Keeps the account's entry alive.
     _event: Arc<Event>,
+}
+
+/// A hint to the medium. What comes of it is no matter.
+fn discard(device: &dyn Device, ranges: &[(u64, u64)]) {
+    for (offset, length) in ranges {
+        if let Err(error) = device.discard(*offset, *length) {
+            log::debug!("the medium was not told that {length} bytes are free: {error}");
+        }
+    }
 }
 
 impl Progress {
@@ -156,6 +166,13 @@ impl Progress {
                 Finish::Durable { accounts } => {
                     self.publish(&store, &accounts);
                     committed(&store, accounts.contains(&AccountId::SETTINGS));
+                    let idle = store.journal().pending_bytes() == 0;
+                    if idle && store.journal().pressure() > Pressure::None {
+                        shared.announce();
+                    }
+                    let ranges = store.journal_mut().take_discardable();
+                    drop(store);
+                    discard(&*device, &ranges);
                 }
                 Finish::Again => {
                     log::warn!("writing to the store failed, trying elsewhere: {error}");

@@ -76,7 +76,7 @@ impl Store {
 
     /// The next frames to be looked at, if segments are short by this much. They are to be read without the lock, and given to [`Store::compact`].
     pub fn compaction(&mut self, least: Pressure) -> Option<Portion> {
-        if self.journal.pressure() < least.max(Pressure::Low) {
+        if self.journal.pressure() < least {
             return None;
         }
         self.forget_given_up();
@@ -184,9 +184,9 @@ impl Store {
         Ok(())
     }
 
-    /// One step here and now, if it is needed; for who has no committer.
-    pub(super) fn compact_here(&mut self) -> Step {
-        let step = match self.compaction(Pressure::High) {
+    /// One step here and now, if segments are short by this much; for who has no committer. To be committed.
+    pub fn compact_here(&mut self, least: Pressure) -> Step {
+        let step = match self.compaction(least) {
             Some(mut portion) => {
                 portion.read(&**self.journal.device());
                 self.compact(portion)

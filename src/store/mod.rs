@@ -15,7 +15,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::journal::{AppendError, Bodies, Journal, OpenError, Payload, Report};
+use crate::journal::{AppendError, Bodies, Journal, OpenError, Payload, Pressure, Report};
 use crate::limits::{CHANGE_BYTES_MAX, COMPACTION_STEP_BYTES};
 use crate::types::{AccountId, BodyId, Position, Serial, Time};
 
@@ -194,7 +194,7 @@ impl Store {
         let steps = 64 + 8 * self.journal.superblock().segment_bytes as usize / COMPACTION_STEP_BYTES;
         for _ in 0..steps {
             self.commit_pending()?;
-            match self.compact_here() {
+            match self.compact_here(Pressure::High) {
                 Step::Done => {}
                 Step::Stuck if self.journal.pending_bytes() > 0 => {}
                 Step::Stuck | Step::Nothing => break,
@@ -211,6 +211,10 @@ impl Store {
             if let (crate::journal::Finish::Failed, Some(error)) = (self.journal.finish(batch, result), error)
             {
                 return Err(error);
+            }
+            for (offset, length) in self.journal.take_discardable() {
+                // A hint: what comes of it is no matter.
+                let _told = self.journal.device().discard(offset, length);
             }
         }
         Ok(())

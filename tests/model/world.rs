@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use postfach::device::{Device, Memory, Operation, Outcome, Random};
-use postfach::journal::{Format, format};
-use postfach::store::{Access, Reservation, Shared, Store, StoreError};
+use postfach::journal::{Format, Pressure, format};
+use postfach::store::{Access, Reservation, Shared, Step, Store, StoreError};
 use postfach::types::{AccountId, BodyId, Position};
 
 use super::client::{Client, names};
@@ -29,6 +29,7 @@ pub struct Counts {
     pub messages: u64,
     pub survived_unacknowledged: u64,
     pub unfinished: u64,
+    pub freed: u64,
 }
 
 impl Counts {
@@ -39,6 +40,7 @@ impl Counts {
         self.refused += other.refused;
         self.messages += other.messages;
         self.unfinished += other.unfinished;
+        self.freed += other.freed;
         self.survived_unacknowledged += other.survived_unacknowledged;
     }
 }
@@ -171,8 +173,19 @@ impl World {
         self.ledger.expunged.extend(uids.iter().map(|uid| (validity, *uid)));
     }
 
+    /// Some segments are emptied, though there is room: what is freed is used again, and what is not cleared away stays for the next time.
+    fn compact(&mut self) {
+        for _ in 0..self.random.below(4) {
+            let mut store = self.shared.lock();
+            if store.compact_here(Pressure::None) == Step::Done && self.random.below(2) == 0 {
+                return;
+            }
+        }
+    }
+
     /// The committer has run; sometimes its flush fails once.
     pub fn commit(&mut self) {
+        self.compact();
         if self.random.below(50) == 0 {
             self.device.fail_at(Operation::Flush, self.device.flushes(), false);
             self.counts.failures += 1;
@@ -184,6 +197,7 @@ impl World {
 
     /// Writing fails for good: the store falls back to what was acknowledged, and refuses.
     pub fn fail(&mut self) {
+        self.compact();
         self.device.fail_at(Operation::Flush, self.device.flushes(), true);
         let failed = self.shared.lock().commit().is_err();
         assert_eq!(failed, self.shared.lock().journal().read_only());
@@ -206,6 +220,7 @@ impl World {
 
     /// The power goes: now, or in the middle of a commit, and perhaps once more while the store is being opened.
     pub fn cut(&mut self) {
+        self.compact();
         if self.random.below(3) > 0 {
             self.device.cut_after(self.random.below(4));
             if self.shared.lock().commit().is_ok() {
@@ -228,6 +243,7 @@ impl World {
 
     fn reopen(&mut self, outcome: Outcome) {
         self.counts.reopenings += 1;
+        self.counts.freed += self.shared.lock().journal().freed_segments();
         self.clients.clear();
         self.incoming.clear();
         self.device = Arc::new(self.device.survive(outcome, self.random.number()));
@@ -244,7 +260,9 @@ impl World {
         // A change of several frames of which the cut has left some has not happened, but its serial is used.
         let unfinished: Vec<u64> = self.shared.lock().state().unfinished().map(|serial| serial.0).collect();
         assert!(unfinished.iter().all(|at| *at > self.ledger.serial || self.unfinished.contains(at)));
-        self.counts.unfinished += (unfinished.len() - self.unfinished.len()) as u64;
+        // What is left of a torn one goes with its segments.
+        let torn = unfinished.iter().filter(|at| !self.unfinished.contains(at));
+        self.counts.unfinished += torn.count() as u64;
         self.since.retain(|(at, _)| *at <= serial && !unfinished.contains(at));
         self.unfinished = unfinished;
         self.counts.survived_unacknowledged += self.since.len() as u64;
