@@ -43,6 +43,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod backup;
 pub mod check;
 pub mod device;
 pub mod journal;

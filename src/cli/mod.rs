@@ -8,6 +8,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 mod mail;
+mod backup;
 mod run;
 mod usage;
 mod words;

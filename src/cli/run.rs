@@ -12,7 +12,7 @@ use postfach::serve;
 
 use super::mail::{export, import};
 use super::words::Wanted;
-use super::{DONE, FAILED, IN_USE, USAGE, complain, say, usage};
+use super::{DONE, FAILED, IN_USE, USAGE, backup, complain, say, usage};
 
 /// Bytes between two signs of progress.
 const PROGRESS_BYTES: u64 = 16 * 1024 * 1024;
@@ -28,6 +28,8 @@ pub fn run(wanted: Wanted) -> u8 {
         Wanted::Check { store, json } => return check(&store, json),
         Wanted::Export(wanted) => return mail(export::export(&wanted)),
         Wanted::Import(wanted) => return mail(import::import(&wanted)),
+        Wanted::Backup { store: Some(store), dir, json } => return backup::make(&store, &dir, json),
+        Wanted::Backup { store: None, dir, json } => return backup::verify(&dir, json),
     }
     DONE
 }

@@ -50,7 +50,7 @@ const JSON: Choice =
     Choice { name: "--json", value: "", times: Times::Maybe, help: "tell the result as JSON, for programs" };
 
 /// Every command.
-pub const COMMANDS: [Command; 6] = [
+pub const COMMANDS: [Command; 7] = [
     Command {
         name: "format",
         help: "Make an empty store.",
@@ -178,6 +178,28 @@ pub const COMMANDS: [Command; 6] = [
                 A message that is in its folder already, byte for byte, is not taken again: run again, it\n\
                 takes only what is missing. Flags of messages that are there stay as they are.\n\
                 Exit status 1: something was refused, or the mailbox is full; standard error says what.",
+    },
+    Command {
+        name: "backup",
+        help: "Copy the store to a directory, while the server runs or not; again: only what is new.",
+        options: &[
+            Choice {
+                name: "--store",
+                value: "PATH",
+                times: Times::Maybe,
+                help: "the store: a file or a partition",
+            },
+            Choice {
+                name: "--verify",
+                value: "",
+                times: Times::Maybe,
+                help: "read the backup in DIR whole, and say what is damaged; needs no store",
+            },
+            Choice { name: "--json", value: "", times: Times::Maybe, help: "tell it as JSON, for programs" },
+        ],
+        words: "DIR",
+        notes: "DIR is made if it is not there. It then holds all mail and the store's key: keep it where nobody else reads it.\n\
+                A backup that is interrupted leaves the one before it whole. Exit status of --verify: as of check.",
     },
 ];
 

@@ -34,6 +34,15 @@ pub enum Wanted {
         /// The console's command; none: from standard input.
         words: Vec<String>,
     },
+    /// `backup`
+    Backup {
+        /// Which store; None: verify.
+        store: Option<PathBuf>,
+        /// Where to.
+        dir: PathBuf,
+        /// For programs.
+        json: bool,
+    },
     /// `check`
     Check {
         /// Which store.
@@ -116,6 +125,15 @@ fn wanted(command: &'static Command, rest: Vec<OsString>) -> Result<Wanted, Stri
         }
         "export" => export_of(store, &given, words).map(Wanted::Export),
         "import" => import_of(store, &given, words).map(Wanted::Import),
+        "backup" => {
+            let [dir] = <[OsString; 1]>::try_from(words).map_err(|_| String::from("one DIR is wanted"))?;
+            let verify = value(&given, "--verify").is_some();
+            let store = value(&given, "--store").map(PathBuf::from);
+            if verify == store.is_some() {
+                return Err(String::from("either --store PATH or --verify is wanted"));
+            }
+            Ok(Wanted::Backup { store, dir: dir.into(), json: value(&given, "--json").is_some() })
+        }
         _ => Ok(Wanted::Check { store, json: value(&given, "--json").is_some() }),
     }
 }
@@ -296,6 +314,9 @@ mod tests {
         let Wanted::Import(import) = import else { panic!("import") };
         assert_eq!((import.address.as_str(), import.into.as_deref()), ("anna@b", Some("Old/Mail")));
         assert!(matches!(told("export --store a -- anna@b -dir").unwrap(), Wanted::Export(_)));
+        assert!(matches!(told("backup --store a b").unwrap(), Wanted::Backup { store: Some(_), .. }));
+        assert!(matches!(told("backup --verify b").unwrap(), Wanted::Backup { store: None, .. }));
+        assert!(told("backup b").is_err() && told("backup --store a --verify b").is_err());
         assert!(
             matches!(told("serve --help").unwrap(), Wanted::Help(Some(command)) if command.name == "serve")
         );

@@ -26,6 +26,8 @@ pub struct File {
     filler: fs::File,
     size: u64,
     regular: bool,
+    /// Somebody else is writing to it.
+    beside: bool,
     /// Held by whoever writes.
     writing: Mutex<()>,
 }
@@ -54,6 +56,14 @@ impl File {
         File::new(options().open(path)?, path, None)
     }
 
+    /// Opens what is there for reading only, beside whoever writes to it: what is read may change.
+    pub fn open_beside(path: &Path) -> io::Result<File> {
+        let open = || fs::OpenOptions::new().read(true).open(path);
+        let (file, filler) = (open()?, open()?);
+        let size = rustix::fs::seek(&file, SeekFrom::End(0))?;
+        Ok(File { file, filler, size, regular: false, beside: true, writing: Mutex::new(()) })
+    }
+
     /// Locks, and only then brings a regular file to its size.
     fn new(file: fs::File, path: &Path, wanted: Option<u64>) -> io::Result<File> {
         let kind = file.metadata()?.file_type();
@@ -75,7 +85,7 @@ impl File {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the partition is smaller than that"));
         }
         let filler = options().open(path)?;
-        Ok(File { file, filler, size, regular: kind.is_file(), writing: Mutex::new(()) })
+        Ok(File { file, filler, size, regular: kind.is_file(), beside: false, writing: Mutex::new(()) })
     }
 
     /// Fills the first hole of `offset..end` with zeros, up to `FILL_BYTES`; returns where to go on, or `None` at the end.
@@ -196,6 +206,10 @@ impl Device for File {
     }
 
     fn forget_cache(&self, offset: u64, length: u64) {
+        if self.beside {
+            // What the writer has in the cache is newer than the medium, and it is the writer's.
+            return;
+        }
         // A hint: where it is refused, recovery believes the page cache, as it must on a file system without it.
         if let Some(length) = NonZeroU64::new(length) {
             let _refused = rustix::fs::fadvise(&self.file, offset, Some(length), Advice::DontNeed);

@@ -7,11 +7,13 @@ use std::io;
 
 mod file;
 mod memory;
+mod pieces;
 mod region;
 mod slow;
 
 pub use file::File;
 pub use memory::{Memory, Operation, Outcome, Random};
+pub use pieces::Pieces;
 pub use region::{Failure, Region};
 pub use slow::Slow;
 

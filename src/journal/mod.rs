@@ -163,6 +163,7 @@ mod recovery;
 mod report;
 mod segment;
 mod superblock;
+mod survey;
 mod tail;
 mod window;
 mod word;
@@ -177,6 +178,7 @@ pub use payload::Payload;
 pub use reclaim::{Portion, Pressure, Taken};
 pub use report::{Cut, Lost, LostFrame, Report};
 pub use superblock::{Format, FormatError, Superblock, format};
+pub use survey::{Survey, Surveyed, survey};
 pub use tail::Journal;
 
 /// The number of the format that this page describes.
@@ -291,6 +293,11 @@ pub fn examine(device: &dyn Device, visit: &mut dyn FnMut(Found<'_>)) -> Result<
     let mut index = index::Index::default();
     let (_, recovered) = tail::recover(device, &mut index, visit, true, u64::MAX)?;
     Ok((recovered.report, Bodies(index)))
+}
+
+/// CRC-32C of bytes that go on from those with this one; 0: from nothing.
+pub fn checksum(before: u32, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(before, bytes)
 }
 
 /// Which frames of bodies a check has found, damaged ones too.

@@ -208,8 +208,21 @@ fn decode(bytes: &[u8; SUPERBLOCK_BYTES]) -> Found {
 }
 
 impl Superblock {
-    /// As the blocks hold it.
-    pub(super) fn encode(&self) -> [u8; SUPERBLOCK_BYTES] {
+    /// What these bytes say, if they are a superblock of this format.
+    pub fn of(bytes: &[u8]) -> Option<Superblock> {
+        match decode(bytes.first_chunk()?) {
+            Found::Store(superblock, _) => Some(superblock).filter(|superblock| superblock.fits(u64::MAX)),
+            Found::Other(_) | Found::Nothing => None,
+        }
+    }
+
+    /// Bytes of the smallest device that holds the store.
+    pub fn device_bytes(&self) -> u64 {
+        self.base(self.segment_count)
+    }
+
+    /// As the blocks hold it. The key is in it.
+    pub fn encode(&self) -> [u8; SUPERBLOCK_BYTES] {
         let mut bytes = [0; SUPERBLOCK_BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
@@ -224,7 +237,7 @@ impl Superblock {
     }
 
     /// Where a segment lies on the device, bytes.
-    pub(super) fn base(&self, index: u32) -> u64 {
+    pub fn base(&self, index: u32) -> u64 {
         (u64::from(index) + 1) * u64::from(self.segment_bytes)
     }
 

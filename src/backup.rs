@@ -1,0 +1,341 @@
+//! Backup: the store's segments as files in a directory, and a list of them. Made beside a running server, or without one.
+//!
+//! Refuses to lock the store, to ask the server, and to change a byte of the store: sealed segments do not change, so they are copied
+//! once; the last one is copied each time. A segment that was freed and used again while it was copied is noticed by its header, and
+//! everything is looked at once more.
+//!
+//! # The directory
+//! | file | what |
+//! |---|---|
+//! | `manifest` | what belongs to the backup; text, written last, replaced as a whole |
+//! | SEQUENCE-INCARNATION-CRC`.segment` | a sealed segment, whole |
+//! | SEQUENCE-INCARNATION-CRC`.tail` | the last segment, as it was |
+//!
+//! Numbers in names are hexadecimal. The manifest:
+//!
+//! ```text
+//! manifest   = "postfach backup 1" LF "superblock " 128HEXDIG LF *segment "end " 8HEXDIG LF
+//! segment    = "segment " index SP name LF          ; index: decimal, which segment of the device
+//! ```
+//!
+//! `end` has the CRC-32C of all before it. Who kills a backup at any moment keeps the one before it, and what has been copied is used
+//! by the next. The directory holds the store's key and everybody's mail: it is made for its owner alone.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use embedded_io::Read as _;
+
+use crate::check::{self, Findings};
+use crate::device::{Device, Pieces, Region};
+use crate::journal::{self, OpenError, Superblock, Survey, Surveyed, checksum};
+use crate::limits::BLOCK_BYTES;
+
+const FIRST_LINE: &str = "postfach backup 1";
+const MANIFEST: &str = "manifest";
+/// Read and written at a time, bytes.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// How often the store is looked at again, because it reused a segment while it was copied.
+const ROUNDS_MAX: u32 = 10;
+
+/// What a backup has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Segments of the store.
+    pub segments: u64,
+    /// Those of them that were copied now.
+    pub copied: u64,
+    /// Bytes copied now.
+    pub copied_bytes: u64,
+    /// The store has lost something, which is as lost in the backup: `check` says what.
+    pub damaged: bool,
+}
+
+/// Why there is no backup.
+#[derive(Debug)]
+pub enum Error {
+    /// A file of the backup.
+    File(PathBuf, io::Error),
+    /// The store.
+    Store(OpenError),
+    /// The directory holds something else.
+    Foreign(PathBuf),
+    /// The directory holds the backup of another store.
+    Other(PathBuf),
+    /// The store uses its segments again faster than they are copied.
+    Restless,
+    /// A file of the backup is not as it was written.
+    Damaged(PathBuf, &'static str),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Error::Store(error) => error.fmt(f),
+            Error::Foreign(path) => {
+                write!(f, "{} is not empty and holds no backup; take another directory", path.display())
+            }
+            Error::Other(path) => {
+                write!(f, "{} holds the backup of another store; take another directory", path.display())
+            }
+            Error::Restless => {
+                write!(f, "the store changes faster than it can be copied; try again when it is quieter")
+            }
+            Error::Damaged(path, what) => write!(f, "{}: {what}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Error {
+        Error::Store(error)
+    }
+}
+
+/// What a manifest says.
+struct Manifest {
+    superblock: Superblock,
+    /// Index of the segment, and its file.
+    segments: Vec<(u32, String)>,
+}
+
+/// Brings the backup in `dir` up to date. `progress` is told bytes done, and bytes in all.
+///
+/// # Errors
+/// The backup that was there before is still there, whole.
+pub fn backup(device: &dyn Device, dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Done, Error> {
+    let at = |error| Error::File(dir.to_path_buf(), error);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at)?;
+    let mut done = Done::default();
+    for _round in 0..ROUNDS_MAX {
+        let survey = journal::survey(device)?;
+        ours(dir, &survey)?;
+        if let Some(segments) = copy_all(device, &survey, dir, &mut done, progress)? {
+            done.segments = segments.len() as u64;
+            done.damaged = survey.report.is_damaged();
+            finish(dir, &Manifest { superblock: survey.superblock.clone(), segments })?;
+            return Ok(done);
+        }
+    }
+    Err(Error::Restless)
+}
+
+/// Only a new directory, or one with a backup of this store.
+fn ours(dir: &Path, survey: &Survey) -> Result<(), Error> {
+    match read_manifest(dir) {
+        Ok(old) if old.superblock == survey.superblock => Ok(()),
+        Ok(_) => Err(Error::Other(dir.to_path_buf())),
+        Err(Error::File(_, error)) if error.kind() == io::ErrorKind::NotFound => {
+            // A first backup that was interrupted has left files of ours only.
+            let mut names = names(dir)?.into_iter();
+            if names.all(|name| is_ours(&name)) { Ok(()) } else { Err(Error::Foreign(dir.to_path_buf())) }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn names(dir: &Path) -> Result<Vec<String>, Error> {
+    let at = |error| Error::File(dir.to_path_buf(), error);
+    let entries = fs::read_dir(dir).map_err(at)?;
+    entries.map(|entry| Ok(entry.map_err(at)?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+fn is_ours(name: &str) -> bool {
+    [".segment", ".tail", ".new"].iter().any(|end| name.ends_with(end))
+}
+
+/// Copies what is not there yet. None: a segment was used again meanwhile.
+fn copy_all(
+    device: &dyn Device,
+    survey: &Survey,
+    dir: &Path,
+    done: &mut Done,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Option<Vec<(u32, String)>>, Error> {
+    let there = names(dir)?;
+    let segment_bytes = u64::from(survey.superblock.segment_bytes);
+    let all = survey.segments.len() as u64 * segment_bytes;
+    let mut segments = Vec::with_capacity(survey.segments.len());
+    for (segment, number) in survey.segments.iter().zip(1..) {
+        let stem = format!("{:016x}-{:016x}-", segment.sequence, segment.incarnation);
+        let kept = there.iter().find(|name| name.starts_with(&stem) && name.ends_with(".segment"));
+        let name = match kept {
+            Some(name) if segment.sealed => name.clone(),
+            _ => {
+                let (written, crc) = copy(device, survey, segment, dir)?;
+                if !survey.is_same(device, segment) {
+                    let _left = fs::remove_file(written);
+                    return Ok(None);
+                }
+                let name = format!("{stem}{crc:08x}.{}", if segment.sealed { "segment" } else { "tail" });
+                let path = dir.join(&name);
+                fs::rename(&written, &path).map_err(|error| Error::File(path, error))?;
+                done.copied += 1;
+                done.copied_bytes += segment_bytes;
+                name
+            }
+        };
+        segments.push((segment.index, name));
+        progress(number * segment_bytes, all);
+    }
+    Ok(Some(segments))
+}
+
+/// Copies a segment to a new file, durably; returns its path and the CRC of its bytes.
+fn copy(
+    device: &dyn Device,
+    survey: &Survey,
+    segment: &Surveyed,
+    dir: &Path,
+) -> Result<(PathBuf, u32), Error> {
+    let path = dir.join("copy.new");
+    let at = |error| Error::File(path.clone(), error);
+    let mut file = new_file(&path).map_err(at)?;
+    let place = survey.superblock.base(segment.index);
+    let length = u64::from(survey.superblock.segment_bytes);
+    let crc = read_all(device, place, length, &mut |read| file.write_all(read)).map_err(at)?;
+    file.sync_all().map_err(at)?;
+    Ok((path, crc))
+}
+
+fn new_file(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Makes the manifest the new one, and removes what it does not name.
+fn finish(dir: &Path, manifest: &Manifest) -> Result<(), Error> {
+    let at = |error| Error::File(dir.to_path_buf(), error);
+    let sync = || fs::File::open(dir).and_then(|dir| dir.sync_all());
+    sync().map_err(at)?;
+    let new = dir.join("manifest.new");
+    let mut file = new_file(&new).map_err(at)?;
+    file.write_all(manifest.text().as_bytes()).and_then(|()| file.sync_all()).map_err(at)?;
+    fs::rename(&new, dir.join(MANIFEST)).map_err(at)?;
+    sync().map_err(at)?;
+    let named: BTreeSet<&str> = manifest.segments.iter().map(|(_, name)| name.as_str()).collect();
+    for name in names(dir)?.iter().filter(|name| is_ours(name) && !named.contains(name.as_str())) {
+        fs::remove_file(dir.join(name)).map_err(at)?;
+    }
+    Ok(())
+}
+
+impl Manifest {
+    fn text(&self) -> String {
+        let superblock: String = self.superblock.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut text = format!("{FIRST_LINE}\nsuperblock {superblock}\n");
+        for (index, name) in &self.segments {
+            text += &format!("segment {index} {name}\n");
+        }
+        let crc = checksum(0, text.as_bytes());
+        text + &format!("end {crc:08x}\n")
+    }
+
+    fn parse(text: &str) -> Option<Manifest> {
+        let end = text.rfind("end ")?;
+        let (body, last) = text.split_at_checked(end)?;
+        if last != format!("end {:08x}\n", checksum(0, body.as_bytes())) {
+            return None;
+        }
+        let mut lines = body.lines();
+        if lines.next() != Some(FIRST_LINE) {
+            return None;
+        }
+        let hex = lines.next()?.strip_prefix("superblock ")?;
+        let digits = hex.as_bytes().chunks(2).map(|digits| std::str::from_utf8(digits).ok());
+        let superblock: Option<Vec<u8>> = digits.map(|digits| u8::from_str_radix(digits?, 16).ok()).collect();
+        let superblock = Superblock::of(&superblock?)?;
+        let segment = |line: &str| {
+            let (index, name) = line.strip_prefix("segment ")?.split_once(' ')?;
+            let index = index.parse().ok().filter(|index| *index < superblock.segment_count)?;
+            (is_ours(name) && !name.contains('/')).then(|| (index, String::from(name)))
+        };
+        let segments = lines.map(segment).collect::<Option<_>>()?;
+        Some(Manifest { segments, superblock })
+    }
+}
+
+fn read_manifest(dir: &Path) -> Result<Manifest, Error> {
+    let path = dir.join(MANIFEST);
+    let text = fs::read_to_string(&path).map_err(|error| Error::File(path.clone(), error))?;
+    Manifest::parse(&text).ok_or(Error::Damaged(path, "it is not as it was written"))
+}
+
+/// A backup that can be read like a store.
+pub struct Opened {
+    /// What stands for the store's medium. What is missing reads as zeros.
+    pub device: Pieces,
+    /// What is missing or damaged: a sentence each.
+    pub damage: Vec<String>,
+    manifest: Manifest,
+}
+
+/// The backup as a medium. The files' content is not read here.
+///
+/// # Errors
+/// There is no backup in the directory, or its manifest is damaged.
+pub fn open(dir: &Path) -> Result<Opened, Error> {
+    let manifest = read_manifest(dir)?;
+    let superblock = &manifest.superblock;
+    let length = u64::from(superblock.segment_bytes);
+    let mut device = Pieces::new(superblock.device_bytes());
+    for copy in 0..2 {
+        device.put(copy * BLOCK_BYTES as u64, superblock.encode().to_vec());
+    }
+    let mut damage = Vec::new();
+    for (index, name) in &manifest.segments {
+        let opened = fs::File::open(dir.join(name)).and_then(|file| Ok((file.metadata()?.len(), file)));
+        match opened {
+            Ok((bytes, file)) if bytes == length => device.put_file(superblock.base(*index), file, length),
+            Ok(_) => damage.push(format!("the file {name} has another length than when it was written")),
+            Err(error) => damage.push(format!("the file {name} cannot be read: {error}")),
+        }
+    }
+    Ok(Opened { device, damage, manifest })
+}
+
+/// Reads a backup whole: every file against its checksum, and every frame as `check` reads a store.
+///
+/// # Errors
+/// As [`open`]. What is wrong with a file is among the findings.
+pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Findings, Error> {
+    let Opened { device, mut damage, manifest } = open(dir)?;
+    let length = u64::from(manifest.superblock.segment_bytes);
+    let all = manifest.segments.len() as u64 * length;
+    for ((index, name), number) in manifest.segments.iter().zip(1..) {
+        let missing = damage.iter().any(|text| text.contains(name.as_str()));
+        match read_all(&device, manifest.superblock.base(*index), length, &mut |_| Ok(())) {
+            Ok(crc) if missing || name.contains(&format!("-{crc:08x}.")) => {}
+            Ok(_) => damage.push(format!("the file {name} is not as it was written")),
+            Err(error) => damage.push(format!("the file {name} cannot be read: {error}")),
+        }
+        progress(number * length, all);
+    }
+    let mut findings = check::check(&device)?;
+    findings.damage.splice(0..0, damage);
+    Ok(findings)
+}
+
+/// Reads a range to its end, part by part. Returns its checksum.
+fn read_all(
+    device: &dyn Device,
+    offset: u64,
+    length: u64,
+    take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<u32> {
+    let mut region = Region::new(device, offset, length);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut crc = 0;
+    loop {
+        let count = region.read(&mut chunk).map_err(|error| error.0)?;
+        let Some(read) = chunk.get(..count).filter(|read| !read.is_empty()) else { return Ok(crc) };
+        crc = checksum(crc, read);
+        take(read)?;
+    }
+}
