@@ -27,13 +27,15 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use embedded_io::Read as _;
 
 use crate::check::{self, Findings};
-use crate::device::{Device, Pieces, Region};
-use crate::journal::{self, OpenError, Superblock, Survey, Surveyed, checksum};
+use crate::device::{Device, Pieces, Region, Veil};
+use crate::journal::{self, Format, FormatError, OpenError, Superblock, Survey, Surveyed, checksum};
 use crate::limits::BLOCK_BYTES;
+use crate::store::{self, Restored, Store};
 
 const FIRST_LINE: &str = "postfach backup 1";
 const MANIFEST: &str = "manifest";
@@ -68,6 +70,17 @@ pub enum Error {
     Other(PathBuf),
     /// The store uses its segments again faster than they are copied.
     Restless,
+    /// No store can be made there.
+    Format(FormatError),
+    /// The mailboxes' sizes do not fit: what they need, and what there is, bytes.
+    Small {
+        /// The sum of the mailboxes' sizes.
+        needed: u64,
+        /// What a store of this size can promise.
+        there: u64,
+    },
+    /// The mail does not fit, or the medium takes no more.
+    Full,
     /// A file of the backup is not as it was written.
     Damaged(PathBuf, &'static str),
 }
@@ -86,6 +99,14 @@ impl fmt::Display for Error {
             Error::Restless => {
                 write!(f, "the store changes faster than it can be copied; try again when it is quieter")
             }
+            Error::Format(error) => error.fmt(f),
+            Error::Small { needed, there } => write!(
+                f,
+                "the store is too small: its mailboxes need {} MiB, and it can promise {} MiB",
+                needed.div_ceil(1 << 20),
+                there >> 20
+            ),
+            Error::Full => write!(f, "the medium takes no more"),
             Error::Damaged(path, what) => write!(f, "{}: {what}", path.display()),
         }
     }
@@ -320,6 +341,46 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Findings
     let mut findings = check::check(&device)?;
     findings.damage.splice(0..0, damage);
     Ok(findings)
+}
+
+/// What a restore needs to know.
+pub struct Wanted<'a> {
+    /// Also over a store.
+    pub force: bool,
+    /// Fills with unpredictable bytes.
+    pub random: &'a mut dyn FnMut(&mut [u8]),
+}
+
+/// Makes a new store on `device` of what the backup holds: with its own key, and as large as the device is. Until everything is there,
+/// the device holds no store at all.
+///
+/// # Errors
+/// As [`open`]; no room; there is a store already; the medium's.
+pub fn restore(
+    dir: &Path,
+    device: Arc<dyn Device>,
+    wanted: &mut Wanted<'_>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Restored, Error> {
+    let Opened { device: pieces, .. } = open(dir)?;
+    let (source, _) = Store::open(Arc::new(pieces), wanted.random)?;
+    if !wanted.force && journal::is_store(&*device) {
+        return Err(Error::Format(FormatError::Exists));
+    }
+    let io = |error| Error::Store(OpenError::Io(error));
+    let veil = Arc::new(Veil::over(device, 2 * BLOCK_BYTES));
+    let options = Format { segment_bytes: None, force: true };
+    journal::format(&*veil, &options, wanted.random).map_err(Error::Format)?;
+    let (mut target, _) = Store::open(veil.clone(), wanted.random)?;
+    let (needed, there) = store::restore_room(&source, &target);
+    if needed > there {
+        return Err(Error::Small { needed, there });
+    }
+    veil.draw().map_err(io)?;
+    let restored = store::restore(&source, &mut target, progress).map_err(|_| Error::Full)?;
+    target.close().map_err(io)?;
+    veil.lift(BLOCK_BYTES).map_err(io)?;
+    Ok(restored)
 }
 
 /// Reads a range to its end, part by part. Returns its checksum.

@@ -204,6 +204,13 @@ pub const ARGON2_KIB_MAX: u32 = 64 * 1024;
 /// Passes of argon2id.
 pub const ARGON2_PASSES: u32 = 2;
 
+/// UIDs of each folder that a restore passes over: they may have been given out after the backup, and must never mean something else.
+pub const RESTORE_UIDS_SKIPPED: u32 = 1 << 20;
+/// Mod-sequences that a restore passes over, for the same reason.
+pub const RESTORE_SERIALS_SKIPPED: u64 = 1 << 32;
+/// UIDVALIDITY values that a restore passes over: of folders made after the backup.
+pub const RESTORE_UIDVALIDITIES_SKIPPED: u32 = 1 << 16;
+
 const _: () = assert!(SEGMENT_BYTES_MIN as usize >= PAYLOAD_BYTES_MAX + 2 * BLOCK_BYTES);
 const _: () = assert!(PAYLOAD_BYTES_MAX >= PIECE_BYTES && PAYLOAD_BYTES_MAX >= STRUCTURE_BYTES_MAX);
 const _: () = assert!(PENDING_BYTES >= 4 * PIECE_BYTES && PACK_BYTES_MIN < PIECE_BYTES);

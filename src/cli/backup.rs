@@ -1,12 +1,16 @@
-//! `postfach backup`: what is copied, checked, and told.
+//! `postfach backup` and `restore`: what is copied, checked, and told.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use postfach::backup;
 use postfach::device::File;
+use postfach::serve;
+use postfach::store::Restored;
 
-use super::{DONE, FAILED, complain, say};
+use super::run::is_partition;
+use super::{DONE, FAILED, USAGE, complain, say};
 
 /// A line for a person who waits; nothing where nobody does.
 pub struct Progress {
@@ -21,13 +25,21 @@ impl Progress {
         Progress { verb, shown: !quiet && io::stderr().is_terminal(), percent: u64::MAX }
     }
 
+    /// So many messages of so many are done.
+    pub fn tell_count(&mut self, done: u64, all: u64) {
+        self.show(done, all, &format!("{done} messages"));
+    }
+
     /// So many bytes of so many are done.
     pub fn tell(&mut self, done: u64, all: u64) {
+        self.show(done, all, &format!("{} MiB", done >> 20));
+    }
+
+    fn show(&mut self, done: u64, all: u64, amount: &str) {
         let percent = (done * 100).checked_div(all).unwrap_or(100);
         if self.shown && percent != self.percent {
             self.percent = percent;
-            let (verb, mebibytes) = (self.verb, done >> 20);
-            let _closed = write!(io::stderr(), "\r{verb} {mebibytes} MiB, {percent}% ");
+            let _closed = write!(io::stderr(), "\r{} {amount}, {percent}% ", self.verb);
         }
     }
 }
@@ -88,6 +100,55 @@ pub fn verify(dir: &Path, json: bool) -> u8 {
             if findings.damage.is_empty() { DONE } else { FAILED }
         }
         Err(error) => failed(&error.to_string()),
+    }
+}
+
+/// Makes a store of a backup.
+pub fn restore(path: &Path, size: Option<u64>, force: bool, dir: &Path) -> u8 {
+    let failed = |why: &str| {
+        complain(&format!("restore: {why}"));
+        FAILED
+    };
+    if size.is_none() && !is_partition(path) {
+        complain("restore: --size SIZE is missing, as in --size 1G; only a partition has a size of its own");
+        return USAGE;
+    }
+    let (name, new) = (path.display(), !path.exists());
+    let device = match File::create(path, size.unwrap_or_default(), force) {
+        Ok(device) => Arc::new(device),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return failed(&format!(
+                "{name} exists; with --force it is written over, and all mail in it is lost"
+            ));
+        }
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            return failed(&format!("{name} is in use: a server is running on it"));
+        }
+        Err(error) => return failed(&format!("cannot make {name}: {error}")),
+    };
+    let mut wanted = backup::Wanted { force, random: &mut serve::random };
+    let mut progress = Progress::new("restored", false);
+    let made = backup::restore(dir, device, &mut wanted, &mut |done, all| progress.tell_count(done, all));
+    drop(progress);
+    match made {
+        Ok(Restored { mailboxes, messages, damaged }) => {
+            say(&format!(
+                "{name} holds {mailboxes} mailboxes with {messages} messages. Next: postfach serve --store {name}\n"
+            ));
+            if damaged == 0 {
+                return DONE;
+            }
+            failed(&format!(
+                "{damaged} parts of messages are damaged in the backup; `postfach check` says whose"
+            ))
+        }
+        Err(error) => {
+            if new {
+                // What was made for nothing is not left behind; if it cannot be removed, it was not made.
+                let _gone = std::fs::remove_file(path);
+            }
+            failed(&error.to_string())
+        }
     }
 }
 

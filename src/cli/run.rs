@@ -29,6 +29,7 @@ pub fn run(wanted: Wanted) -> u8 {
         Wanted::Export(wanted) => return mail(export::export(&wanted)),
         Wanted::Import(wanted) => return mail(import::import(&wanted)),
         Wanted::Backup { store: Some(store), dir, json } => return backup::make(&store, &dir, json),
+        Wanted::Restore { store, size, force, dir } => return backup::restore(&store, size, force, &dir),
         Wanted::Backup { store: None, dir, json } => return backup::verify(&dir, json),
     }
     DONE
@@ -59,8 +60,7 @@ fn mail(result: Result<bool, String>) -> u8 {
 }
 
 fn format(path: &Path, size: Option<u64>, force: bool) -> u8 {
-    let partition = path.metadata().is_ok_and(|found| found.file_type().is_block_device());
-    if size.is_none() && !partition {
+    if size.is_none() && !is_partition(path) {
         complain("format: --size SIZE is missing, as in --size 1G; only a partition has a size of its own");
         return USAGE;
     }
@@ -82,6 +82,11 @@ fn format(path: &Path, size: Option<u64>, force: bool) -> u8 {
     }
     complain(&why);
     FAILED
+}
+
+/// Only a partition has a size of its own.
+pub fn is_partition(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.file_type().is_block_device())
 }
 
 /// Makes a store; says how large.

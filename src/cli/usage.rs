@@ -50,7 +50,7 @@ const JSON: Choice =
     Choice { name: "--json", value: "", times: Times::Maybe, help: "tell the result as JSON, for programs" };
 
 /// Every command.
-pub const COMMANDS: [Command; 7] = [
+pub const COMMANDS: [Command; 8] = [
     Command {
         name: "format",
         help: "Make an empty store.",
@@ -200,6 +200,27 @@ pub const COMMANDS: [Command; 7] = [
         words: "DIR",
         notes: "DIR is made if it is not there. It then holds all mail and the store's key: keep it where nobody else reads it.\n\
                 A backup that is interrupted leaves the one before it whole. Exit status of --verify: as of check.",
+    },
+    Command {
+        name: "restore",
+        help: "Make a store of what a backup holds.",
+        options: &[
+            STORE,
+            Choice {
+                name: "--size",
+                value: "SIZE",
+                times: Times::Maybe,
+                help: "how large: 512M, 1G, ...; also another than the old store's; a partition is taken whole without it",
+            },
+            Choice {
+                name: "--force",
+                value: "",
+                times: Times::Maybe,
+                help: "write over what is there: all mail in it is lost",
+            },
+        ],
+        words: "DIR",
+        notes: "Everything is as it was when the backup was made: mailboxes, passwords, folders, UIDs. Mail programs go on as before.",
     },
 ];
 

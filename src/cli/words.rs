@@ -43,6 +43,17 @@ pub enum Wanted {
         /// For programs.
         json: bool,
     },
+    /// `restore`
+    Restore {
+        /// What is made.
+        store: PathBuf,
+        /// Bytes; None: all of a partition.
+        size: Option<u64>,
+        /// Also over something.
+        force: bool,
+        /// The backup.
+        dir: PathBuf,
+    },
     /// `check`
     Check {
         /// Which store.
@@ -133,6 +144,12 @@ fn wanted(command: &'static Command, rest: Vec<OsString>) -> Result<Wanted, Stri
                 return Err(String::from("either --store PATH or --verify is wanted"));
             }
             Ok(Wanted::Backup { store, dir: dir.into(), json: value(&given, "--json").is_some() })
+        }
+        "restore" => {
+            let [dir] = <[OsString; 1]>::try_from(words).map_err(|_| String::from("one DIR is wanted"))?;
+            let size = text(&given, "--size")?.map(size).transpose()?;
+            let force = value(&given, "--force").is_some();
+            Ok(Wanted::Restore { store, size, force, dir: dir.into() })
         }
         _ => Ok(Wanted::Check { store, json: value(&given, "--json").is_some() }),
     }
@@ -316,6 +333,9 @@ mod tests {
         assert!(matches!(told("export --store a -- anna@b -dir").unwrap(), Wanted::Export(_)));
         assert!(matches!(told("backup --store a b").unwrap(), Wanted::Backup { store: Some(_), .. }));
         assert!(matches!(told("backup --verify b").unwrap(), Wanted::Backup { store: None, .. }));
+        let restore = told("restore --size 2G --store a b").unwrap();
+        assert!(matches!(restore, Wanted::Restore { size: Some(0x8000_0000), force: false, .. }));
+        assert!(told("restore --store a").is_err());
         assert!(told("backup b").is_err() && told("backup --store a --verify b").is_err());
         assert!(
             matches!(told("serve --help").unwrap(), Wanted::Help(Some(command)) if command.name == "serve")

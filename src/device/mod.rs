@@ -10,12 +10,14 @@ mod memory;
 mod pieces;
 mod region;
 mod slow;
+mod veil;
 
 pub use file::File;
 pub use memory::{Memory, Operation, Outcome, Random};
 pub use pieces::Pieces;
 pub use region::{Failure, Region};
 pub use slow::Slow;
+pub use veil::Veil;
 
 /// A medium. Shared by threads: reads go on while a batch is being written.
 pub trait Device: Send + Sync {

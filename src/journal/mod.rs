@@ -177,7 +177,7 @@ pub use index::{Extent, ReadError};
 pub use payload::Payload;
 pub use reclaim::{Portion, Pressure, Taken};
 pub use report::{Cut, Lost, LostFrame, Report};
-pub use superblock::{Format, FormatError, Superblock, format};
+pub use superblock::{Format, FormatError, Superblock, format, is_store};
 pub use survey::{Survey, Surveyed, survey};
 pub use tail::Journal;
 

@@ -137,6 +137,11 @@ pub fn format(
     Ok(superblock)
 }
 
+/// Whether there is a store, also one of another format.
+pub fn is_store(device: &dyn Device) -> bool {
+    !matches!(read(device), Ok(Found::Nothing))
+}
+
 /// Ends an older store: both copies go, durably, before the first of the new store is written, so that no cut leaves one of each.
 fn invalidate(device: &dyn Device) -> io::Result<()> {
     device.write_at(0, &vec![0; 2 * BLOCK_BYTES])?;

@@ -40,13 +40,13 @@ pub struct Surveyed {
 /// As [`super::verify`].
 pub fn survey(device: &dyn Device) -> Result<Survey, OpenError> {
     let mut index = index::Index::default();
-    let (superblock, recovered) = tail::recover(device, &mut index, &mut |_| {}, false)?;
+    let (superblock, recovered) = tail::recover(device, &mut index, &mut |_| {}, false, u64::MAX)?;
     let Recovered { chain, report, .. } = recovered;
     let last = chain.len().saturating_sub(1);
-    let segments = chain.iter().enumerate().map(|(number, header)| Surveyed {
-        index: header.index,
-        sequence: header.sequence,
-        incarnation: header.incarnation,
+    let segments = chain.iter().enumerate().map(|(number, kept)| Surveyed {
+        index: kept.header.index,
+        sequence: kept.header.sequence,
+        incarnation: kept.header.incarnation,
         sealed: number < last,
     });
     Ok(Survey { segments: segments.collect(), superblock, report })
@@ -60,7 +60,7 @@ impl Survey {
             let at = self.superblock.base(segment.index) + copy * BLOCK_BYTES as u64;
             let header = device.read_at(at, &mut block).ok();
             header.and_then(|()| HeaderBlock::read(&block, &self.superblock, segment.index)).is_some_and(
-                |HeaderBlock { header, .. }| {
+                |(HeaderBlock { header, .. }, _)| {
                     (header.sequence, header.incarnation) == (segment.sequence, segment.incarnation)
                 },
             )

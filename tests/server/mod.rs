@@ -84,7 +84,15 @@ impl Server {
             );
         }
         let strings = |words: &[&str]| words.iter().map(|word| String::from(*word)).collect::<Vec<_>>();
-        let (wrapper, options) = (strings(wrapper), strings(options));
+        Server::launched(folder, store, strings(wrapper), strings(options))
+    }
+
+    /// A store as it is, served.
+    pub fn launch_store(folder: Folder, store: PathBuf) -> Server {
+        Server::launched(folder, store, Vec::new(), Vec::new())
+    }
+
+    fn launched(folder: Folder, store: PathBuf, wrapper: Vec<String>, options: Vec<String>) -> Server {
         let (child, log, base) = launch(&store, &wrapper, &options);
         Server { folder, store, base, child, log, wrapper, options }
     }

@@ -1,0 +1,284 @@
+//! Backups of a running server, their damage, and stores made of them.
+
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use server::talk::{Talk, envelope};
+use server::{ANNA, BEN, Folder, POSTFACH, Server, run, text, try_run};
+
+fn deliver(lmtp: &mut Talk, to: &str, subject: &str, bytes: usize) {
+    envelope(lmtp, to);
+    lmtp.asks("DATA", "354 ");
+    let body = format!("{subject} and so on, line after line.\r\n").repeat(bytes / 30 + 1);
+    lmtp.send(format!("Message-ID: <{subject}@x.test>\r\nSubject: {subject}\r\n\r\n{body}.\r\n").as_bytes());
+    lmtp.hears("250 ");
+}
+
+fn backup(store: &Path, dir: &Path) -> String {
+    text(&run(Command::new(POSTFACH).args(["backup", "--json", "--store"]).arg(store).arg(dir), b"").stdout)
+}
+
+/// What `backup --verify` says, and whether all is well.
+fn verify(dir: &Path) -> (bool, String) {
+    let output = try_run(Command::new(POSTFACH).args(["backup", "--verify"]).arg(dir), b"");
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+fn restore(dir: &Path, store: &Path, size: &str) -> (bool, String) {
+    let mut command = Command::new(POSTFACH);
+    let output = try_run(command.args(["restore", "--size", size, "--store"]).arg(store).arg(dir), b"");
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+/// Everything that a client can see of a mailbox, line by line; what is given out next comes apart.
+fn seen(server: &Server, user: &str) -> (Vec<String>, Vec<u64>) {
+    let (mut lines, mut next) = (Vec::new(), Vec::new());
+    let mut imap = server.imap(user);
+    let mut folders = Vec::new();
+    imap.says("a LIST \"\" *");
+    loop {
+        let line = imap.line();
+        if line.starts_with("a OK") {
+            break;
+        }
+        folders.push(line.rsplit_once(" \"/\" ").expect("LIST").1.to_string());
+        lines.push(line);
+    }
+    imap.says("b LSUB \"\" *");
+    lines.extend(until(&mut imap, "b OK"));
+    for folder in folders {
+        let status = imap.asks(
+            &format!("c STATUS {folder} (MESSAGES UIDVALIDITY UNSEEN HIGHESTMODSEQ UIDNEXT)"),
+            "* STATUS",
+        );
+        imap.hears("c OK");
+        let (known, uid_next) = status.rsplit_once("UIDNEXT ").expect("UIDNEXT");
+        lines.push(known.to_string());
+        next.push(uid_next.trim_end_matches(')').parse().expect("a number"));
+        imap.asks(&format!("d EXAMINE {folder}"), "d OK");
+        imap.says(
+            "e UID FETCH 1:* (UID FLAGS MODSEQ INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY.PEEK[])",
+        );
+        lines.extend(until(&mut imap, "e OK").into_iter().filter(|line| !line.contains(" RECENT")));
+    }
+    let mut pop3 = server.pop3(user);
+    pop3.says("UIDL");
+    lines.extend(until(&mut pop3, "."));
+    (lines, next)
+}
+
+fn until(talk: &mut Talk, end: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = talk.line();
+        if line.starts_with(end) {
+            return lines;
+        }
+        // \Recent is of a connection, not of a message.
+        line = line.replace(" \\Recent", "").replace("\\Recent ", "").replace("\\Recent", "");
+        lines.push(line);
+    }
+}
+
+fn furnish(server: &Server) {
+    let mut lmtp = server.lmtp();
+    for number in 0..30 {
+        let to = if number % 3 == 0 { BEN } else { ANNA };
+        deliver(&mut lmtp, to, &format!("first-{number}"), [100, 5000, 90_000][number % 3]);
+    }
+    let mut imap = server.imap(ANNA);
+    for command in [
+        "CREATE Projekte/&AOQ-lt",
+        "SUBSCRIBE Projekte/&AOQ-lt",
+        "SELECT INBOX",
+        "STORE 1:5 +FLAGS (\\Seen $Forwarded)",
+        "COPY 2:4 Projekte/&AOQ-lt",
+        "MOVE 6 Sent",
+        "STORE 7 +FLAGS (\\Deleted)",
+        "EXPUNGE",
+        "CREATE gone",
+        "DELETE gone",
+    ] {
+        imap.asks(&format!("x {command}"), "x OK");
+    }
+    server.console(&["alias", "add", "office@example.test", BEN], "");
+}
+
+#[test]
+fn a_restored_store_is_the_same_to_every_client_and_gives_nothing_out_twice() {
+    let server = Server::start();
+    furnish(&server);
+    let dir = server.folder.0.join("backup");
+    let before = [seen(&server, ANNA), seen(&server, BEN)];
+    let config = server.console(&["show", "config"], "");
+    backup(&server.store, &dir);
+    // What happens after the backup is not in it, but has been seen.
+    let mut lmtp = server.lmtp();
+    deliver(&mut lmtp, ANNA, "later", 100);
+    let mut imap = server.imap(ANNA);
+    imap.asks("y CREATE later", "y OK");
+    let later = imap.asks("y STATUS later (UIDVALIDITY)", "* STATUS");
+    drop((imap, lmtp));
+    let (well, said) = verify(&dir);
+    assert!(well, "{said}");
+
+    for size in ["512M", "300M"] {
+        let folder = Folder::new();
+        let store = folder.0.join("again.store");
+        let (well, said) = restore(&dir, &store, size);
+        assert!(well && said.contains("2 mailboxes"), "{said}");
+        let again = Server::launch_store(folder, store);
+        for (user, (lines, next)) in [ANNA, BEN].into_iter().zip(&before) {
+            let (now, now_next) = seen(&again, user);
+            for (old, new) in lines.iter().zip(&now) {
+                assert_eq!(old, new);
+            }
+            assert_eq!(lines.len(), now.len());
+            for (old, new) in next.iter().zip(&now_next) {
+                assert!(*new >= *old + (1 << 20), "{old} {new}");
+            }
+        }
+        assert_eq!(again.console(&["show", "config"], ""), config);
+        let mut imap = again.imap(ANNA);
+        imap.asks("z CREATE later", "z OK");
+        assert_ne!(imap.asks("z STATUS later (UIDVALIDITY)", "* STATUS"), later);
+        imap.asks("z SELECT INBOX", "z OK");
+        let told = imap.asks("z STORE 1 +FLAGS (\\Answered)", "* 1 FETCH");
+        let status = imap.asks("z STATUS Sent (HIGHESTMODSEQ)", "* STATUS");
+        let told = told + &imap.asks("z FETCH 1 MODSEQ", "* 1 FETCH");
+        let serial = told.rsplit_once("MODSEQ (").expect("MODSEQ").1.trim_end_matches(')').parse::<u64>();
+        assert!(serial.expect("a number") > 1 << 32, "{told} {status}");
+    }
+}
+
+#[test]
+fn backups_beside_a_storm_hold_what_was_acknowledged_before_they_began() {
+    let server = Server::start();
+    let dir = server.folder.0.join("backup");
+    let (acknowledged, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let clients: Vec<_> = (0..3)
+        .map(|client| {
+            let (acknowledged, stop, mut lmtp) = (acknowledged.clone(), stop.clone(), server.lmtp());
+            std::thread::spawn(move || {
+                // No more than the mailbox takes.
+                for number in 0..500 {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    deliver(
+                        &mut lmtp,
+                        ANNA,
+                        &format!("storm-{client}-{number}"),
+                        [50, 3000, 30_000][number % 3],
+                    );
+                    acknowledged.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..8 {
+        let before = acknowledged.load(Ordering::Relaxed);
+        let said = backup(&server.store, &dir);
+        let (well, found) = verify(&dir);
+        assert!(well, "{said} {found}");
+        let held: u64 = found.split(' ').nth(2).expect("1 mailboxes, N messages").parse().expect("a number");
+        assert!(held >= before, "{held} of {before}: {found}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    clients.into_iter().for_each(|client| client.join().expect("ends well"));
+    // Nothing new: only the last segment is copied.
+    let said = backup(&server.store, &dir);
+    backup(&server.store, &dir);
+    assert!(backup(&server.store, &dir).contains("\"copied\":1,"), "{said}");
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).expect("a folder");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn damage_is_told_and_an_interrupted_backup_leaves_the_one_before() {
+    let server = Server::start();
+    furnish(&server);
+    let dir = server.folder.0.join("backup");
+    backup(&server.store, &dir);
+    for file in files(&dir) {
+        let whole = std::fs::read(&file).expect("reads");
+        let mut rotten = whole.clone();
+        let middle = rotten.len() / 2;
+        rotten[middle] ^= 4;
+        std::fs::write(&file, &rotten).expect("writes");
+        assert!(!verify(&dir).0, "{}", file.display());
+        std::fs::write(&file, &whole[..middle]).expect("writes");
+        assert!(!verify(&dir).0, "{}", file.display());
+        std::fs::remove_file(&file).expect("removes");
+        let (well, said) = verify(&dir);
+        assert!(!well && !said.is_empty(), "{}", file.display());
+        std::fs::write(&file, &whole).expect("writes");
+        assert!(verify(&dir).0, "{}", file.display());
+    }
+    // Killed in the middle, at whatever step that is.
+    for round in 0..10 {
+        deliver(&mut server.lmtp(), ANNA, &format!("more-{round}"), 1_500_000);
+        let mut command = Command::new(POSTFACH);
+        let mut child =
+            command.args(["backup", "--store"]).arg(&server.store).arg(&dir).spawn().expect("starts");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_millis(1 + 2 * round);
+        while std::time::Instant::now() < deadline && child.try_wait().expect("waits").is_none() {
+            std::thread::yield_now();
+        }
+        let _over = child.kill();
+        child.wait().expect("ends");
+        let (well, said) = verify(&dir);
+        assert!(well, "round {round}: {said}");
+    }
+    backup(&server.store, &dir);
+    assert!(files(&dir).iter().all(|file| !file.ends_with("copy.new")));
+    // Another store's backup is not written over, nor is anything else.
+    let other = Server::start();
+    for (store, dir) in [(&other.store, &dir), (&server.store, &server.folder.0)] {
+        let output = try_run(Command::new(POSTFACH).args(["backup", "--store"]).arg(store).arg(dir), b"");
+        assert!(!output.status.success() && text(&output.stderr).contains("another directory"));
+    }
+    assert!(verify(&dir).0);
+}
+
+#[test]
+fn a_restore_that_does_not_end_leaves_no_store_and_one_that_cannot_be_leaves_what_was_there() {
+    let server = Server::start();
+    furnish(&server);
+    for number in 0..20 {
+        deliver(&mut server.lmtp(), ANNA, &format!("large-{number}"), 700_000);
+    }
+    let dir = server.folder.0.join("backup");
+    backup(&server.store, &dir);
+    let folder = Folder::new();
+    let store = folder.0.join("again.store");
+    let (well, said) = restore(&dir, &store, "40M");
+    assert!(!well && said.contains("too small") && !store.exists(), "{said}");
+    run(Command::new(POSTFACH).args(["format", "--size", "100M", "--store"]).arg(&store), b"");
+    let (well, said) = restore(&dir, &store, "512M");
+    assert!(!well && said.contains("--force"), "{said}");
+    run(Command::new(POSTFACH).args(["check", "--store"]).arg(&store), b"");
+    std::fs::remove_file(&store).expect("removes");
+    let mut command = Command::new(POSTFACH);
+    let mut child =
+        command.args(["restore", "--size", "512M", "--store"]).arg(&store).arg(&dir).spawn().expect("starts");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    // Once some of it has been written, and before all of it can be.
+    let written = || std::os::unix::fs::MetadataExt::blocks(&store.metadata().ok()?).checked_sub(4000);
+    while written().is_none() && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let _over = child.kill();
+    let ended = child.wait().expect("ends").success();
+    let output = try_run(Command::new(POSTFACH).args(["check", "--store"]).arg(&store), b"");
+    assert!(ended || text(&output.stderr).contains("no store"), "{}", text(&output.stderr));
+}
