@@ -7,8 +7,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-mod mail;
 mod backup;
+mod mail;
 mod run;
 mod usage;
 mod words;

@@ -209,7 +209,16 @@ fn serve(store: PathBuf, given: &Given) -> Result<Options, String> {
     let flush_delay_milliseconds = number(given, "--flush-delay", 60_000)?.map(u64::from);
     let trial_seconds = number(given, "--trial", 3600)?.map(u32::from);
     let [serial, board] = ["--serial", "--board"].map(|name| value(given, name).map(PathBuf::from));
-    Ok(Options { store, bind, port_base, serial, board, trial_seconds, flush_delay_milliseconds, owner_only: false })
+    Ok(Options {
+        store,
+        bind,
+        port_base,
+        serial,
+        board,
+        trial_seconds,
+        flush_delay_milliseconds,
+        owner_only: false,
+    })
 }
 
 /// Takes the options, and what follows them.

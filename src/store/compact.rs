@@ -249,7 +249,9 @@ impl Mentioned {
             Record::HostName(_) => self.host = true,
             Record::TimeServers(_) => self.time_servers = true,
             Record::Clock(_) => self.clock = true,
-            Record::Changed { number, .. } | Record::Back { number, .. } | Record::Undone { from: number, .. } => {
+            Record::Changed { number, .. }
+            | Record::Back { number, .. }
+            | Record::Undone { from: number, .. } => {
                 self.history.insert(*number);
             }
             Record::AccountAdded { account, .. }

@@ -105,12 +105,24 @@ fn everything(state: &State, next_body: u64) -> impl Iterator<Item = Vec<Record>
         account: state.account_last,
     };
     let accounts = state.accounts.values().flat_map(|account| mailbox(&state.settings, account));
-    settings(&state.settings).chain([given]).map(|record| vec![record]).chain(accounts)
+    settings(state).chain([given]).map(|record| vec![record]).chain(accounts)
 }
 
-fn settings(settings: &Settings) -> impl Iterator<Item = Record> + '_ {
-    let Settings { domains, aliases, admin, certificate, .. } = settings;
-    let domains = Record::DomainsAre(domains.clone());
+fn settings(state: &State) -> impl Iterator<Item = Record> + '_ {
+    // Each one by name: a setting that nobody has thought of here would be lost.
+    let Settings {
+        position: _,
+        domains,
+        addresses: _,
+        passwords: _,
+        aliases,
+        admin,
+        certificate,
+        network,
+        host,
+        time_servers,
+        history,
+    } = &state.settings;
     let aliases = aliases
         .iter()
         .map(|(address, target)| Record::AliasAdded { address: address.clone(), target: target.clone() });
@@ -118,7 +130,20 @@ fn settings(settings: &Settings) -> impl Iterator<Item = Record> + '_ {
     let certificate = certificate
         .iter()
         .map(|shown| Record::Certificate { chain: shown.chain.clone(), key: shown.key.clone() });
-    [domains].into_iter().chain(aliases).chain(admin).chain(certificate)
+    let whole = [
+        Record::DomainsAre(domains.clone()),
+        Record::Network(network.clone()),
+        Record::HostName(host.clone()),
+        Record::TimeServers(time_servers.clone()),
+    ];
+    let clock = state.clock.map(Record::Clock);
+    whole
+        .into_iter()
+        .chain(aliases)
+        .chain(admin)
+        .chain(certificate)
+        .chain(clock)
+        .chain(history.tell(|_| true))
 }
 
 fn mailbox<'a>(settings: &'a Settings, account: &'a Account) -> impl Iterator<Item = Vec<Record>> + 'a {
