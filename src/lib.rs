@@ -45,6 +45,8 @@
 
 pub mod check;
 pub mod device;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod journal;
 pub mod limits;
 pub mod serve;

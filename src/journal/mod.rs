@@ -128,6 +128,8 @@ use crate::types::{AccountId, BodyId, Position, Serial};
 
 mod batch;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod index;
 mod recovery;
 mod report;
