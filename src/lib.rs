@@ -46,6 +46,8 @@
 pub mod backup;
 pub mod check;
 pub mod device;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod journal;
 pub mod limits;
 pub mod serve;

@@ -156,6 +156,8 @@ use crate::types::{AccountId, BodyId, Position, Serial};
 
 mod batch;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod index;
 mod payload;
 mod reclaim;
