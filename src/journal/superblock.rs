@@ -239,7 +239,9 @@ impl Superblock {
 
     /// The largest payload that a frame of this store can have, bytes.
     pub fn payload_bytes_max(&self) -> usize {
-        (self.segment_bytes as usize - SEGMENT_START as usize - frame::HEADER_BYTES)
+        // With a summary of it, which then is one block.
+        let summary = if self.has_summaries() { BLOCK_BYTES } else { 0 };
+        (self.segment_bytes as usize - SEGMENT_START as usize - summary - frame::HEADER_BYTES)
             .min(crate::limits::PAYLOAD_BYTES_MAX)
     }
 }

@@ -9,12 +9,13 @@
 //! - [`record`]: the facts, as the journal keeps them.
 //! - [`settings`], [`folders`], [`mail`]: the verbs, by what they change.
 //! - [`compact`]: what is still to be said of a segment that is freed; `copies`: what that means to whoever reads it.
+//! - `tell`: everything that is true, in portions; [`snapshot`](self): when that is written.
 //! - [`bucket`]: how much a mailbox may hold and what a message costs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::journal::{AppendError, Bodies, Journal, OpenError, Pressure, Report};
+use crate::journal::{AppendError, Bodies, Event, Journal, OpenError, Pressure, Report};
 use crate::limits::{CHANGE_BYTES_MAX, COMPACTION_STEP_BYTES};
 use crate::types::{AccountId, BodyId, Position, Serial};
 
@@ -27,8 +28,11 @@ mod mail;
 mod messages;
 mod parts;
 pub mod record;
+mod rows;
 mod settings;
+mod snapshot;
 pub mod state;
+mod tell;
 pub mod view;
 
 pub use bucket::Reservation;
@@ -41,6 +45,8 @@ pub use view::{Entry, Told, View};
 
 use record::Record;
 
+#[cfg(test)]
+mod openings;
 #[cfg(test)]
 mod storm;
 #[cfg(test)]
@@ -95,6 +101,10 @@ pub struct Store {
     incoming: Vec<(BodyId, Weak<()>)>,
     /// Bytes that all buckets together may promise.
     room: u64,
+    /// How far a snapshot has been told; None: none is being written.
+    telling: Option<tell::Teller>,
+    /// Nothing was missing when the store was opened, and nothing unknown: only then may a snapshot stand for what it was.
+    sound: bool,
 }
 
 impl Store {
@@ -107,12 +117,15 @@ impl Store {
         random: &mut dyn FnMut(&mut [u8]),
     ) -> Result<(Store, Report), OpenError> {
         let mut state = State::default();
-        let (mut journal, report) = Journal::open(device, random, &mut |found| {
-            state.replay(found.serial, found.position, found.payload);
+        let (mut journal, report) = Journal::open(device, random, &mut |event| match event {
+            Event::Record(found) => state.replay(found.serial, found.position, found.payload),
+            Event::Forget => state = State::default(),
         })?;
         let next_body = state.settle(&mut journal);
         let room = bucket::room(&journal);
-        Ok((Store { journal, state, next_body, incoming: Vec::new(), room }, report))
+        let sound = !report.is_damaged() && report.unknown_frames == 0 && state.unread_records == 0;
+        let store = Store { journal, state, next_body, incoming: Vec::new(), room, telling: None, sound };
+        Ok((store, report))
     }
 
     /// The journal, for the committer and for reading pieces.
@@ -155,6 +168,7 @@ impl Store {
                 Step::Stuck | Step::Nothing => break,
             }
         }
+        self.tell_snapshot();
         self.commit_pending()
     }
 
@@ -181,7 +195,11 @@ impl Store {
     /// The medium cannot be read. The state is left as it was; the gate hides what was never durable.
     pub fn fall_back(&mut self) -> Result<(), OpenError> {
         let mut state = State::succeeding(&self.state);
-        self.journal.read_again(&mut |found| state.replay(found.serial, found.position, found.payload))?;
+        let former = &self.state;
+        self.journal.read_again(&mut |event| match event {
+            Event::Record(found) => state.replay(found.serial, found.position, found.payload),
+            Event::Forget => state = State::succeeding(former),
+        })?;
         state.settle(&mut self.journal);
         self.state = state;
         Ok(())

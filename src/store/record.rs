@@ -173,6 +173,7 @@ pub enum Record {
         /// Where.
         folder: FolderId,
         /// Which.
+        #[serde(with = "super::rows")]
         messages: Vec<Present>,
     },
     /// These messages have these flags, since that change.
@@ -262,7 +263,7 @@ pub enum Record {
 }
 
 /// A message in a folder, as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present {
     /// Its UID there.
     pub uid: Uid,
