@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::frame::{self, Header, Kind};
+use super::mark;
 use super::segment::{End, HeaderBlock, Members, SegmentHeader};
 use super::snapshot::Snapshot;
 use super::summary::{Draft, Entry};
@@ -133,6 +134,8 @@ pub struct Batch {
     pub(super) superblock: Superblock,
     pub(super) frames: Vec<Frame>,
     pub(super) runs: Vec<Run>,
+    /// Segments behind the mark are taken: it is raised to this first.
+    pub(super) mark: Option<u32>,
     /// Summaries that these frames make due, in their order.
     pub(super) drafts: VecDeque<Draft>,
     pub(super) opening: u32,
@@ -148,6 +151,10 @@ impl Batch {
     /// Writes everything and makes it durable with one flush. Without the store's lock.
     /// To be called once; [`super::Journal::finish`] must be told the result.
     pub fn write(&mut self, device: &dyn Device) -> io::Result<()> {
+        if let Some(mark) = self.mark {
+            mark::write(device, &self.superblock, mark)?;
+            device.flush()?;
+        }
         let mut end = self.end;
         let mut segment = self.segment;
         let capacity = self.largest_run().min(SLICE_BYTES);

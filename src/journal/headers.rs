@@ -46,7 +46,7 @@ impl Scan<'_> {
                 let header = headers[index as usize].map(|block| (index, block.header.incarnation));
                 !self.verify && is_member(index) && header.is_some_and(|header| named.contains(&header))
             };
-            first = (0..count).filter(|index| !second[*index as usize] && !vouched(*index)).collect();
+            first = (0..self.mark).filter(|index| !second[*index as usize] && !vouched(*index)).collect();
         }
         for HeaderBlock { header, .. } in headers.iter().flatten() {
             self.state.covered = self.state.covered.max(header.durable);

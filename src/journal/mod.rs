@@ -10,7 +10,8 @@
 //! | where | what |
 //! |---|---|
 //! | block 0, block 1 | the superblock, twice; either one suffices, and where they differ block 0 counts |
-//! | block 2 to the first segment | reserved |
+//! | block 2, block 3 | the mark, twice: how far segments have ever been used |
+//! | block 4 to the first segment | reserved |
 //! | (n + 1) · segment_bytes | segment n, for n from 0 to segment_count − 1: aligned to its own size, as flash likes it. At most 30208 |
 //!
 //! The device is never zero-filled: without a header of this store old bytes mean nothing.
@@ -30,6 +31,16 @@
 //! | 60 | 4 | CRC of bytes 0 to 59 |
 //!
 //! Written once, by `format`: copy 0, flush, copy 1, flush. An older store's copies are both zeroed and flushed before.
+//!
+//! # Mark (24 bytes, the rest of its block is 0)
+//! | at | size | field |
+//! |---|---|---|
+//! | 0 | 8 | `PostfUse` |
+//! | 8 | 4 | no segment of this index or a higher one has ever been used |
+//! | 12 | 4 | 0 |
+//! | 16 | 8 | hash of bytes 0 to 15 |
+//!
+//! Raised, both copies with one flush, before the first segment behind it is written to. Where neither copy is good every segment may have been used.
 //!
 //! # Segment
 //! Two equal header blocks, then frames from offset 8192 on; from the end of the segment towards them, summaries. A segment is written from
@@ -142,7 +153,7 @@
 //!   counts.
 //!
 //! # What recovery decides, and why
-//! 1. *Headers.* The better of each segment's two copies; hash, index and key must fit. Of a member that another member's header names one good
+//! 1. *Headers.* Of the segments before the mark, the better of each one's two copies; hash, index and key must fit. Of a member that another member's header names one good
 //!    copy is enough. The cache is forgotten before anything is read:
 //!    a page whose write-back has failed looks well there.
 //! 2. *The chain.* The newest header names the members; their sequences are their order, and each says where the one before it ends.
@@ -197,6 +208,7 @@ mod batch;
 mod frame;
 mod headers;
 mod index;
+mod mark;
 mod places;
 mod reclaim;
 mod recovery;

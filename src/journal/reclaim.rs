@@ -432,7 +432,8 @@ impl Journal {
         if let Some(slot) = self.incarnations.get_mut(index as usize) {
             *slot = None;
         }
-        self.free.push_back(index);
+        let behind = self.free.iter().position(|free| *free >= self.mark).unwrap_or(self.free.len());
+        self.free.insert(behind, index);
         self.freed += 1;
         self.discardable.push(index);
     }

@@ -7,6 +7,7 @@ use std::io;
 
 use super::frame::{self, Header, Kind};
 use super::index::Index;
+use super::mark;
 use super::report::{Cut, Lost, LostFrame, Report};
 use super::retell::{Comparison, Told};
 use super::room::Cursor;
@@ -76,6 +77,8 @@ pub(super) struct Recovered {
     /// The store was closed in order, and the next batch may go on in the last segment: here.
     pub closed: Option<Cursor>,
     pub snapshots: Snapshots,
+    /// Segments from this index on have never been used.
+    pub mark: u32,
     pub report: Report,
 }
 
@@ -89,6 +92,8 @@ pub(super) struct Scan<'a> {
     pub verify: bool,
     /// Frames behind this position are as good as not there, though they are read.
     pub until: u64,
+    /// Segments from this index on have never been used.
+    pub mark: u32,
     pub(super) state: State,
 }
 
@@ -147,7 +152,8 @@ impl<'a> Scan<'a> {
         verify: bool,
         until: u64,
     ) -> Scan<'a> {
-        Scan { device, superblock, index, visit, verify, until, state: State::default() }
+        let mark = mark::read(device, superblock);
+        Scan { device, superblock, index, visit, verify, until, mark, state: State::default() }
     }
 
     /// All steps. An error only where the headers cannot be read at all: without them nothing can be told. `None`: the snapshot is not whole.
@@ -206,7 +212,8 @@ impl<'a> Scan<'a> {
         let closed =
             closed.filter(|_| end.position == position && report.cut.is_none() && !report.is_damaged());
         let snapshots = heard.map(Snapshots::from).unwrap_or_default();
-        Ok(Some(Recovered { chain, leaving, end, position, sequence, closed, snapshots, report }))
+        let mark = self.mark;
+        Ok(Some(Recovered { chain, leaving, end, position, sequence, closed, snapshots, mark, report }))
     }
 
     /// Puts what the snapshot tells of segments that were not read in its place. False: something of the snapshot is missing.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::batch::{Batch, Frame};
 use super::frame::{self, Key, Kind};
 use super::index::{Extent, Index};
+use super::mark;
 use super::reclaim::{Leaving, Member, Victim};
 use super::recovery::{Kept, Recovered, Scan};
 use super::room::Cursor;
@@ -39,6 +40,8 @@ pub struct Journal {
     /// Those that hold nothing any more, but are still named by the newest durable header.
     pub(super) leaving: Vec<Leaving>,
     pub(super) snapshots: Snapshots,
+    /// Segments from this index on have never been used.
+    pub(super) mark: u32,
     /// What compaction is at.
     pub(super) victim: Option<Victim>,
     /// Segments freed since the opening.
@@ -112,7 +115,9 @@ impl Journal {
         let unused = |index: &u32| {
             incarnations.get(*index as usize) == Some(&None) && !recovered.leaving.contains(index)
         };
-        let free = free.filter(unused).collect();
+        // What has never been used comes last: its headers need not be read.
+        let (old, new): (Vec<u32>, Vec<u32>) = free.filter(unused).partition(|index| *index < recovered.mark);
+        let free = old.into_iter().chain(new).collect();
         let members = recovered.chain.iter().map(Member::of).collect();
         let leaving =
             recovered.leaving.iter().map(|index| Leaving { index: *index, after: Position(0) }).collect();
@@ -125,6 +130,7 @@ impl Journal {
             members,
             leaving,
             snapshots: recovered.snapshots,
+            mark: recovered.mark,
             victim: None,
             relieve: false,
             freed: 0,
@@ -244,6 +250,9 @@ impl Journal {
         }
         let mut frames = std::mem::take(&mut self.pending);
         let (runs, drafts) = self.lay_out(&mut frames);
+        let highest = runs.iter().filter_map(|run| run.fresh.as_ref()).map(|fresh| fresh.index).max();
+        let mark =
+            highest.filter(|index| *index >= self.mark).map(|index| mark::above(index, &self.superblock));
         self.in_flight = true;
         Some(Batch {
             superblock: self.superblock.clone(),
@@ -251,6 +260,7 @@ impl Journal {
             frames,
             runs,
             drafts,
+            mark,
             opening: self.opening,
             // Deliberate: not `self.durable`, which after an opening also counts positions that were cut off. A claim must be true for ever.
             durable: Position(self.end.position),
@@ -273,6 +283,7 @@ impl Journal {
         self.failed_once = false;
         self.end = batch.end;
         self.segment = batch.segment;
+        self.mark = batch.mark.unwrap_or(self.mark);
         self.durable = Position(batch.end.position);
         self.pending_bytes -= batch.bytes;
         let mut accounts = Vec::new();

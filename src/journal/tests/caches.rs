@@ -148,3 +148,26 @@ fn a_summary_behind_the_end_of_its_segment_is_not_believed() {
     assert!(place >= 2 * u64::from(SEGMENT), "{place}");
     assert_eq!(opened.records.len(), 9);
 }
+
+/// A torn batch leaves a whole summary: what it says never happened, also when later frames are known to be durable.
+#[test]
+fn a_summary_of_a_torn_batch_stays_dead() {
+    let device = Arc::new(store_of(24, SEGMENT, 7));
+    let mut journal = open(device.clone(), 7).journal;
+    journal.append_record(ANNA, Serial(1), b"kept".to_vec()).unwrap();
+    commit(&mut journal);
+    journal.append_record(ANNA, Serial(2), b"dead".to_vec()).unwrap();
+    journal.append_body(ANNA, BodyId(1), 0, vec![1; 30_000]).unwrap();
+    commit(&mut journal);
+    device.write_at(u64::from(SEGMENT) + SEGMENT_START + 4096, &[0; 4096]).unwrap();
+    assert_eq!(summaries(&device)[0].1[0].last, 3);
+    for serial in 2..6 {
+        let mut opened = open(device.clone(), serial);
+        assert!(!opened.report.is_damaged() && opened.journal.find(BodyId(1), 0).is_none());
+        assert!(opened.records.iter().all(|(.., payload)| payload != b"dead"), "{serial}");
+        for _ in 0..3 {
+            opened.journal.append_record(ANNA, Serial(serial), b"new".to_vec()).unwrap();
+            commit(&mut opened.journal);
+        }
+    }
+}
