@@ -3,11 +3,15 @@
 //! Invariants: a batch begins on a fresh block; a block that an earlier batch has written is never written again; one flush.
 //! Memory for writing is one slice, however long the batch.
 
+use std::collections::VecDeque;
 use std::io;
 
 use super::frame::{self, Header, Kind};
+use super::mark;
 use super::payload::Payload;
 use super::segment::{End, HeaderBlock, Members, SegmentHeader};
+use super::snapshot::Snapshot;
+use super::summary::{Draft, Entry};
 use super::superblock::Superblock;
 use crate::device::Device;
 use crate::limits::BLOCK_BYTES;
@@ -28,6 +32,34 @@ pub(super) struct Frame {
     pub joined: bool,
     /// Where it lies once it is laid out, bytes on the device.
     pub offset: u64,
+}
+
+impl Frame {
+    pub(super) fn new(
+        kind: Kind,
+        account: AccountId,
+        number: u64,
+        piece: u16,
+        position: Position,
+        payload: impl Into<Payload>,
+    ) -> Frame {
+        let payload = payload.into();
+        Frame { kind, account, piece, number, position, payload, copy: false, joined: false, offset: 0 }
+    }
+
+    /// What a summary tells of it.
+    pub(super) fn entry(&self) -> Entry<'_> {
+        Entry {
+            kind: self.kind as u8,
+            flags: self.payload.flags(),
+            piece: self.piece,
+            account: self.account.0,
+            number: self.number,
+            length: self.payload.len() as u32,
+            fresh_block: false,
+            payload: &self.payload,
+        }
+    }
 }
 
 /// Frames that lie together in one segment.
@@ -52,6 +84,8 @@ pub(super) struct Fresh {
     pub joined: bool,
     /// The segments of the journal, with this one.
     pub members: Members,
+    /// The snapshot that is whole.
+    pub snapshot: Option<Snapshot>,
     /// Those that are no members any more. They may be used again when this is durable.
     pub freed: Vec<u32>,
 }
@@ -102,6 +136,10 @@ pub struct Batch {
     pub(super) superblock: Superblock,
     pub(super) frames: Vec<Frame>,
     pub(super) runs: Vec<Run>,
+    /// Segments behind the mark are taken: it is raised to this first.
+    pub(super) mark: Option<u32>,
+    /// Summaries that these frames make due, in their order.
+    pub(super) drafts: VecDeque<Draft>,
     pub(super) opening: u32,
     pub(super) durable: Position,
     /// Before writing: behind what it goes on. After: behind its last frame.
@@ -115,11 +153,24 @@ impl Batch {
     /// Writes everything and makes it durable with one flush. Without the store's lock.
     /// To be called once; [`super::Journal::finish`] must be told the result.
     pub fn write(&mut self, device: &dyn Device) -> io::Result<()> {
+        if let Some(mark) = self.mark {
+            mark::write(device, &self.superblock, mark)?;
+            device.flush()?;
+        }
         let mut end = self.end;
         let mut segment = self.segment;
         let capacity = self.largest_run().min(SLICE_BYTES);
         let mut out = Slices { device, offset: 0, buffer: Vec::with_capacity(capacity) };
         let mut frames = self.frames.iter();
+        let mut due = self.drafts.iter().peekable();
+        let mut summaries = Vec::new();
+        let mut finish = |end: &End| {
+            while let Some(draft) = due.next_if(|draft| draft.last == end.position) {
+                let bytes = draft.finish(&self.superblock, end.tag, self.durable.0, self.opening);
+                summaries.push((draft.offset, bytes));
+            }
+        };
+        finish(&end);
         for run in &self.runs {
             out.offset = run.offset;
             if let Some(fresh) = &run.fresh {
@@ -134,6 +185,8 @@ impl Batch {
                     regular: fresh.regular,
                     joined: fresh.joined,
                     members: fresh.members.hash(&self.superblock.key),
+                    snapshot: fresh.snapshot.map_or(0, |snapshot| snapshot.id),
+                    snapshot_from: fresh.snapshot.map_or(0, |snapshot| snapshot.from),
                 };
                 let block = HeaderBlock { header, before: segment };
                 block.write(&fresh.members, &self.superblock, &mut out.buffer);
@@ -146,8 +199,12 @@ impl Batch {
             for frame in frames.by_ref().take(run.frames) {
                 end.tag = self.encode(frame, &end, &mut out)?;
                 end.position = frame.position.0;
+                finish(&end);
             }
             out.end()?;
+        }
+        for (offset, bytes) in summaries {
+            device.write_at(offset, &bytes)?;
         }
         device.flush()?;
         self.end = end;

@@ -14,6 +14,8 @@ pub(super) const HEADER_BYTES: usize = 64;
 pub(super) const ALIGNMENT: u64 = 8;
 /// The first two bytes of every frame.
 pub(super) const MAGIC: [u8; 2] = [0xF5, 0x70];
+/// The largest payload that any store's frames have, bytes.
+pub(super) const PAYLOAD_BYTES: usize = crate::limits::PAYLOAD_BYTES_MAX;
 /// The version of the header.
 pub(super) const VERSION: u8 = 1;
 
@@ -26,6 +28,8 @@ pub enum Kind {
     Structure = 2,
     /// A fact that the state is made of.
     Record = 3,
+    /// A part of a snapshot: the state, or the places of bodies, said again. Nothing depends on it.
+    Snapshot = 5,
     /// Nothing but its claim that all before it is durable. As the last frame: the store was closed in order.
     Witness = 6,
     /// Where a segment ends whose follower has been freed: its sequence, and as payload the position of its last frame.
@@ -34,10 +38,6 @@ pub enum Kind {
 
 /// Numbers that later formats give a meaning; a frame of one of them with a good tag is stepped over.
 pub mod reserved {
-    /// The footer of a sealed segment.
-    pub const INDEX: u8 = 4;
-    /// A copy of the state.
-    pub const SNAPSHOT: u8 = 5;
     /// Parity over a segment.
     pub const PARITY: u8 = 7;
     /// What was made good again.
@@ -47,7 +47,7 @@ pub mod reserved {
 impl Kind {
     /// The kind of this number.
     pub(super) fn of(number: u8) -> Option<Kind> {
-        [Kind::Body, Kind::Structure, Kind::Record, Kind::Witness, Kind::End]
+        [Kind::Body, Kind::Structure, Kind::Record, Kind::Snapshot, Kind::Witness, Kind::End]
             .into_iter()
             .find(|kind| *kind as u8 == number)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::frame::{self, Header, Key};
 use super::segment::{self, SegmentHeader};
 use super::superblock::{SUPERBLOCK_BYTES, Superblock};
-use super::{BLOCK_BYTES, Finish, Format, Journal, format, verify, word};
+use super::{BLOCK_BYTES, Event, Finish, Format, Journal, format, verify, word};
 use crate::device::{Device, Memory, Random};
 use crate::types::{AccountId, BodyId, Serial};
 
@@ -117,7 +117,7 @@ pub(crate) fn store(data: &[u8]) {
         assert!(matches!(journal.finish(batch, result), Finish::Durable { .. }));
         let mut later = false;
         let opened = Journal::open(device, &mut |buf| Random(4).fill(buf), &mut |found| {
-            later |= found.payload == b"later";
+            later |= matches!(found, Event::Record(found) if found.payload == b"later");
         });
         assert!(opened.is_ok() && later);
     }

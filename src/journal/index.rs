@@ -23,7 +23,7 @@ const _: () = assert!(PAYLOAD_BYTES_MAX < 1 << LENGTH_BITS);
 pub(super) struct Slot(u64);
 
 impl Slot {
-    const NONE: Slot = Slot(0);
+    pub(super) const NONE: Slot = Slot(0);
 
     pub(super) fn new(offset: u64, payload_bytes: usize) -> Slot {
         Slot((offset / frame::ALIGNMENT) << LENGTH_BITS | payload_bytes as u64)
@@ -33,7 +33,7 @@ impl Slot {
         (self.0 >> LENGTH_BITS) * frame::ALIGNMENT
     }
 
-    fn payload_bytes(self) -> usize {
+    pub(super) fn payload_bytes(self) -> usize {
         (self.0 & ((1 << LENGTH_BITS) - 1)) as usize
     }
 }
@@ -97,7 +97,7 @@ impl Index {
     pub(super) fn insert(&mut self, kind: Kind, body: BodyId, piece: u16, slot: Slot) {
         let Some(entry) = self.bodies.get_mut(&body) else { return };
         let before = match (kind, piece.checked_sub(1)) {
-            (Kind::Record | Kind::Witness | Kind::End, _) => return,
+            (Kind::Record | Kind::Snapshot | Kind::Witness | Kind::End, _) => return,
             (Kind::Structure, _) => std::mem::replace(&mut entry.structure, slot),
             (Kind::Body, None) => std::mem::replace(&mut entry.first, slot),
             (Kind::Body, Some(at)) => {
@@ -110,6 +110,23 @@ impl Index {
         };
         count(&mut self.live, self.segment_bytes, before, false);
         count(&mut self.live, self.segment_bytes, slot, true);
+    }
+
+    /// Notes where a piece, or with `None` the structure, lies, unless that is known.
+    pub(super) fn learn(&mut self, body: BodyId, piece: Option<u16>, slot: Slot) {
+        self.expect(body);
+        if self.find(body, piece).is_none() {
+            let kind = if piece.is_some() { Kind::Body } else { Kind::Structure };
+            self.insert(kind, body, piece.unwrap_or(0), slot);
+        }
+    }
+
+    /// All bodies from this one on: the first piece, the structure, further pieces.
+    pub(super) fn bodies_from(&self, from: BodyId) -> impl Iterator<Item = (BodyId, Slot, Slot, &[Slot])> {
+        self.bodies.range(from..).map(|(body, entry)| {
+            let others = entry.others.as_ref().map_or(&[][..], |others| others.as_slice());
+            (*body, entry.first, entry.structure, others)
+        })
     }
 
     /// Where a piece lies, or with `None` the structure.

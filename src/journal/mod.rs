@@ -10,7 +10,8 @@
 //! | where | what |
 //! |---|---|
 //! | block 0, block 1 | the superblock, twice; either one suffices, and where they differ block 0 counts |
-//! | block 2 to the first segment | reserved |
+//! | block 2, block 3 | the mark, twice: how far segments have ever been used |
+//! | block 4 to the first segment | reserved |
 //! | (n + 1) · segment_bytes | segment n, for n from 0 to segment_count − 1: aligned to its own size, as flash likes it. At most 30208 |
 //!
 //! The device is never zero-filled: without a header of this store old bytes mean nothing.
@@ -31,8 +32,19 @@
 //!
 //! Written once, by `format`: copy 0, flush, copy 1, flush. An older store's copies are both zeroed and flushed before.
 //!
+//! # Mark (24 bytes, the rest of its block is 0)
+//! | at | size | field |
+//! |---|---|---|
+//! | 0 | 8 | `PostfUse` |
+//! | 8 | 4 | no segment of this index or a higher one has ever been used |
+//! | 12 | 4 | 0 |
+//! | 16 | 8 | hash of bytes 0 to 15 |
+//!
+//! Raised, both copies with one flush, before the first segment behind it is written to. Where neither copy is good every segment may have been used.
+//!
 //! # Segment
-//! Two equal header blocks, then frames from offset 8192 on. A segment is written from front to back, once, under one *incarnation*;
+//! Two equal header blocks, then frames from offset 8192 on; from the end of the segment towards them, summaries. A segment is written from
+//! front to back, once, under one *incarnation*;
 //! taken into use again it gets another, and its old frames are noise from then on. Header blocks are written together with the
 //! segment's first frames: a new segment costs no flush. There are two because nothing else vouches for the newest segment.
 //!
@@ -59,7 +71,9 @@
 //! | 80 | 4 | follows: index of the segment before |
 //! | 84 | 4 | bit 0: nothing lies behind the followed place, the next frame did not fit; bit 1: the first frame is one change with the one before |
 //! | 88 | 8 | hash of the members |
-//! | 96 | 24 | 0 |
+//! | 96 | 8 | the newest whole snapshot: position of its first frame; 0: there is none |
+//! | 104 | 8 | sequence of the oldest segment that is read with it |
+//! | 112 | 8 | 0 |
 //! | 120 | 8 | hash of bytes 0 to 119 |
 //!
 //! # Frame
@@ -72,18 +86,19 @@
 //! | 2 | 1 | version of this header, 1 |
 //! | 3 | 1 | kind |
 //! | 4 | 2 | flags: how the payload is packed, 0: it is as it came |
-//! | 6 | 2 | piece of the body, from 0; else 0 |
+//! | 6 | 2 | piece of the body, from 0; what a portion of a snapshot holds; else 0 |
 //! | 8 | 4 | bytes of the payload as it is stored, at most 128 KiB |
-//! | 12 | 4 | account |
+//! | 12 | 4 | account; number of the portion of a snapshot, from 0 |
 //! | 16 | 8 | position: 1 for the store's first frame, then one more for each; an opening may leave a gap, always at a segment's beginning |
-//! | 24 | 8 | a record's serial; the body id of a body or structure; the sequence that an end is about |
+//! | 24 | 8 | a record's serial; the body id of a body or structure; the sequence that an end is about; position of a snapshot's first frame |
 //! | 32 | 8 | position that was durable when this was written |
 //! | 40 | 4 | number of the opening |
 //! | 44 | 4 | CRC of the payload as it is stored |
 //! | 48 | 8 | tag of the frame before, also over segments |
 //! | 56 | 8 | tag: hash of the segment's incarnation and bytes 0 to 55 |
 //!
-//! Kinds: 1 body (a piece of a message), 2 structure (its parse), 3 record (a fact), 6 witness (no payload: only its claim that all before
+//! Kinds: 1 body (a piece of a message), 2 structure (its parse), 3 record (a fact), 5 a portion of a snapshot, 6 witness (no payload: only its
+//! claim that all before
 //! it is durable), 9 end (the position, 8 bytes, of the last frame of a segment whose follower has been freed); [`reserved`] has the numbers given
 //! to later formats.
 //! A frame of another kind or with other flags, and with a good tag, is stepped over: it is no damage.
@@ -108,6 +123,47 @@
 //!
 //! What does not unpack to exactly as many bytes as it says is damaged, as if its CRC did not fit; [`verify`] unpacks everything.
 //!
+//! # Summary
+//! What a stretch of a segment's frames says, without the bytes of messages: a cache outside the chain of frames. Only in segments of at least
+//! 64 KiB. A stretch ends with the frame that makes it segment_bytes / 8 long (16 KiB at least), and where the segment is left because the next frame
+//! does not fit; its summary is written with the batch of its last frame, whole blocks, the first one at the end of the segment and each
+//! further one before it. Room for it is kept as the stretch grows. *number* is a variable-length one, 7 bits a byte, the lowest first.
+//!
+//! | at | size | field of a summary |
+//! |---|---|---|
+//! | 0 | 4 + 4 | where the stretch begins and ends, bytes from the segment's beginning |
+//! | 8 | | entries, one for each frame in its order |
+//! | | | 0 up to the trailer |
+//! | end − 64 | 8 | `PostfSum` |
+//! | end − 56 | 4 | bytes before the zeros |
+//! | end − 52 | 4 | CRC of those |
+//! | end − 48 | 8 + 8 | position of the first and of the last frame |
+//! | end − 32 | 8 | position that was durable when this was written |
+//! | end − 24 | 8 | tag of the last frame |
+//! | end − 16 | 4 | number of the opening |
+//! | end − 12 | 1 | bit 0: there are no entries (below); bit 1: it is the last summary of its segment |
+//! | end − 11 | 3 | 0 |
+//! | end − 8 | 8 | hash of the segment's incarnation, of where the summary ends in the segment (8 bytes), and of the trailer's bytes 0 to 55 |
+//!
+//! There are no entries where they would not fit one block and take more than an eighth of the frames, or where not all are known because the
+//! store has been opened meanwhile. An entry: a byte (bits 0 to 5: kind; 6: flags and piece follow, as numbers; 7: the frame begins on the next
+//! block, not right behind the one before it); of a record or a snapshot the account; the serial or body less that of the entry before (64
+//! bits, wrapping; up and down folded: 0, −1, 1, −2 … are 0, 1, 2, 3 …); bytes of the payload; of a record or an end the payload itself.
+//!
+//! # Snapshot
+//! Portions, each a frame, all with the position of the first one as their number, numbered from 0 on, in any mixture with other frames:
+//!
+//! | piece | payload of the portion |
+//! |---|---|
+//! | 0 | a serial (8 bytes), then what a record frame's payload is: some of what was true, as compaction says it |
+//! | 1 | places of bodies (below) |
+//! | 2 | segments that are not read: sequence, last position, bytes of records, of frames, of summaries |
+//! | 3 | nothing: it is whole, and this portion's number says how many there are before it |
+//!
+//! Places are numbers. For each body: its number less that of the one before, times 8, plus 1 if its first piece, 2 if its structure, 4 if further
+//! pieces have places here; then those, the further ones after how many there are. A place is 0 for none, else 1 + its distance over 8 (folded) from
+//! where the frame of the place before ends; and the bytes of its payload.
+//!
 //! # What a power cut can leave
 //! - **S1** the frame is absent: nothing happened, and nobody was told.
 //! - **S2** the frame is torn: the same.
@@ -117,7 +173,8 @@
 //!   counts.
 //!
 //! # What recovery decides, and why
-//! 1. *Headers.* The better of each segment's two copies; hash, index and key must fit. The cache is forgotten before anything is read:
+//! 1. *Headers.* Of the segments before the mark, the better of each one's two copies; hash, index and key must fit. Of a member that another member's header names one good
+//!    copy is enough. The cache is forgotten before anything is read:
 //!    a page whose write-back has failed looks well there.
 //! 2. *The chain.* The newest header names the members; their sequences are their order, and each says where the one before it ends.
 //!    This is a declaration, not an inference: what lies behind a place that was followed, and segments that are not named, were abandoned
@@ -134,6 +191,18 @@
 //!    - Yes: an acknowledged frame is lost or rotten. All that follows is kept, and the loss is reported, at this and at every later opening.
 //!    - No: the tail is torn. It is cut here; what lies behind was never acknowledged and is abandoned.
 //!
+//!    *By summaries.* Frames that a summary tells of are not read where the summary's last position is known to have been durable, and is not
+//!    behind the place where the segment is said to end: then the summary was written with them, and is as old as they are. A torn batch or a
+//!    failed write can leave a summary of frames that do not count; that is how it is told apart. Rot in frames that are not read is found by a
+//!    fetch, by compaction or by [`verify`]; a record whose frame is rotten and whose summary is good is made good, and [`verify`] says so.
+//!    In the last segment frames behind a bad place are searched as far as acknowledged ones can lie there: where there
+//!    are more of them than a stretch, there is a summary of them.
+//!    *By a snapshot.* The newest header names it. Segments older than those that are read with it are not read; its records are facts like
+//!    others, in their
+//!    order; its places count where no frame that has been read says another. If anything of it is missing or rotten, everything is forgotten, and
+//!    read again without it. It is named when its end is durable, and no longer when one of its segments is about to be freed; nothing depends
+//!    on that.
+//!
 //!    What the device cannot read (twice) counts as acknowledged: it is no torn tail, and a cut there could drop what is whole behind it.
 //!    A body's or structure's payload is read only where no segment header covers its position; elsewhere a fetch or [`verify`] finds rot.
 //!    What cannot be found out: rot in the newest batch, as long as nothing has been written after it, looks torn. Closing in order writes a
@@ -141,8 +210,9 @@
 //! 4. *Going on.* A flush, so that what was read (S3) is durable before it is served. Nothing else is written: opening changes nothing.
 //!    The first batch opens a fresh segment that follows the last frame kept, with the next opening's number and a position above all seen.
 //!    So a stale frame behind a cut can never come back: it is behind a followed place, in a segment that no new frame will enter.
-//!    Only where the last frame is a witness, with nothing of its segment behind it and no higher position anywhere, was the store closed
-//!    in order: then there is no stale frame, and the first batch goes on in that segment, on the next block.
+//!    Only where the last frame is a witness, with nothing of its segment behind it (and all of that has been looked at) and no higher position
+//!    anywhere,
+//!    was the store closed in order: then there is no stale frame, and the first batch goes on in that segment, on the next block.
 //!
 //! A failed write or flush acknowledges nothing. The batch is written again into a fresh segment that follows the last durable frame;
 //! if that fails too the journal is read-only.
@@ -158,12 +228,19 @@ mod batch;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod headers;
 mod index;
+mod mark;
 mod payload;
+mod places;
 mod reclaim;
 mod recovery;
 mod report;
+mod retell;
+mod room;
 mod segment;
+mod snapshot;
+mod summary;
 mod superblock;
 mod survey;
 mod tail;
@@ -201,6 +278,15 @@ pub struct Found<'a> {
     pub serial: Serial,
     /// What the store wrote.
     pub payload: &'a [u8],
+}
+
+/// What an opening shows, in its order.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A record.
+    Record(Found<'a>),
+    /// What has been shown counts for nothing: it begins again, without the snapshot.
+    Forget,
 }
 
 /// Why a frame was not taken. Nothing has changed.
@@ -292,8 +378,33 @@ pub fn verify(device: &dyn Device) -> Result<Report, OpenError> {
 
 /// As [`verify`]; shows the records on the way, and what there is of bodies.
 pub fn examine(device: &dyn Device, visit: &mut dyn FnMut(Found<'_>)) -> Result<(Report, Bodies), OpenError> {
+    let mut visit = |event: Event<'_>| {
+        if let Event::Record(found) = event {
+            visit(found);
+        }
+    };
+    read(device, Trust::Nothing, &mut visit)
+}
+
+/// What is believed instead of being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// A snapshot, and summaries: as a store is opened.
+    Snapshot,
+    /// Summaries.
+    Summaries,
+    /// Nothing: every frame is read, and verified.
+    Nothing,
+}
+
+/// Reads a store in one of the ways that must give the same. Changes nothing.
+pub fn read(
+    device: &dyn Device,
+    trust: Trust,
+    visit: &mut dyn FnMut(Event<'_>),
+) -> Result<(Report, Bodies), OpenError> {
     let mut index = index::Index::default();
-    let (_, recovered) = tail::recover(device, &mut index, visit, true, u64::MAX)?;
+    let (_, recovered) = tail::recover(device, &mut index, visit, trust, u64::MAX)?;
     Ok((recovered.report, Bodies(index)))
 }
 
@@ -309,6 +420,12 @@ impl Bodies {
     /// Whether there is this piece of the body.
     pub fn has_piece(&self, body: BodyId, piece: u16) -> bool {
         self.0.find(body, Some(piece)).is_some()
+    }
+
+    /// Where a piece lies, or with `None` the structure: bytes on the device.
+    #[cfg(test)]
+    pub(crate) fn place(&self, body: BodyId, piece: Option<u16>) -> Option<u64> {
+        self.0.find(body, piece).map(index::Slot::offset)
     }
 
     /// Whether there is the body's structure.

@@ -72,7 +72,7 @@ impl Payload {
 pub(super) fn is_known(kind: Kind, flags: u16) -> bool {
     match kind {
         Kind::Body | Kind::Structure => flags & !(LZ4 | LINES) == 0,
-        Kind::Record | Kind::Witness | Kind::End => flags == 0,
+        Kind::Record | Kind::Witness | Kind::End | Kind::Snapshot => flags == 0,
     }
 }
 

@@ -14,9 +14,10 @@
 //! `End` frame says from then on. Where something lies behind that place (a cut tail, or a failed write) the segment before goes first.
 //! So it does where a segment begins in the middle of a change of several frames: what is left of the change is its last part, and all between.
 
+use super::batch::Frame;
 use super::frame::{self, Kind};
 use super::payload::{self, Payload};
-use super::recovery::Kept;
+use super::recovery::{Kept, Tally};
 use super::segment::{Members, SegmentHeader};
 use super::superblock::Superblock;
 use super::tail::Journal;
@@ -52,20 +53,33 @@ pub(super) struct Member {
     pub record_bytes: u64,
     /// Bytes of all its frames.
     pub frame_bytes: u64,
+    /// Bytes of its summaries.
+    pub summary_bytes: u64,
 }
 
 impl Member {
     pub(super) fn of(kept: &Kept) -> Member {
-        let Kept { header, end, open, regular, record_bytes, frame_bytes } = *kept;
+        let Kept { header, end, open, regular, tally } = *kept;
         Member {
             first: header.first_position,
             end,
             open,
             regular,
             joined: header.joined,
-            record_bytes,
-            frame_bytes,
+            record_bytes: tally.record_bytes,
+            frame_bytes: tally.frame_bytes,
+            summary_bytes: tally.summary_bytes,
             ..Member::new(header.index, header.sequence, header.incarnation, header.follows.sequence)
+        }
+    }
+
+    /// What it holds.
+    pub(super) fn tally(&self) -> Tally {
+        Tally {
+            last: self.end.unwrap_or(0),
+            record_bytes: self.record_bytes,
+            frame_bytes: self.frame_bytes,
+            summary_bytes: self.summary_bytes,
         }
     }
 
@@ -83,6 +97,7 @@ impl Member {
             pinned: false,
             record_bytes: 0,
             frame_bytes: 0,
+            summary_bytes: 0,
         }
     }
 }
@@ -249,8 +264,10 @@ impl Journal {
         let all_records: u64 = self.members.iter().map(|member| member.record_bytes).sum();
         let live_part = record_bytes.min(all_records) as f64 / all_records.max(1) as f64;
         let score = |member: &&Member| {
-            let live = self.index.live_bytes(member.index) + (member.record_bytes as f64 * live_part) as u64;
-            let dead = segment_bytes.saturating_sub(SEGMENT_START + live);
+            let live = self.index.live_bytes(member.index)
+                + (member.record_bytes as f64 * live_part) as u64
+                + self.snapshots.bytes_in(member.sequence);
+            let dead = segment_bytes.saturating_sub(SEGMENT_START + member.summary_bytes + live);
             // What was never written, padding and the rest at the end, comes back in part when it is copied: 64 KiB pieces leave up to
             // a quarter of the smallest segment. Only what is more than that is a gain, or a segment would be copied for nothing, for ever.
             let deleted = member.frame_bytes.saturating_sub(live);
@@ -275,7 +292,7 @@ impl Journal {
     fn may_go(&self, member: &Member) -> bool {
         let written =
             member.end.is_none() || member.sequence == self.end.sequence || self.is_leaving(member.index);
-        let at_cursor = self.cursor.is_some_and(|at| at.index == member.index);
+        let at_cursor = self.cursor.as_ref().is_some_and(|at| at.index == member.index);
         let blocked = self
             .before_that_goes_first(member)
             .is_some_and(|before| !self.may_go(before) && !self.is_leaving(before.index));
@@ -315,7 +332,7 @@ impl Journal {
             Kind::Body => self.index.find(BodyId(number), Some(piece)) == Some(slot),
             Kind::Structure => self.index.find(BodyId(number), None) == Some(slot),
             Kind::End => self.member(number).is_some_and(|at| self.members[at].open),
-            Kind::Record | Kind::Witness => false,
+            Kind::Record | Kind::Witness | Kind::Snapshot => false,
         };
         if counts {
             self.append(kind, account, number, piece, payload, true)?;
@@ -385,7 +402,7 @@ impl Journal {
             return false;
         }
         self.relieve = true;
-        self.room = 0;
+        self.plan = None;
         true
     }
 
@@ -417,7 +434,8 @@ impl Journal {
         if let Some(slot) = self.incarnations.get_mut(index as usize) {
             *slot = None;
         }
-        self.free.push_back(index);
+        let behind = self.free.iter().position(|free| *free >= self.mark).unwrap_or(self.free.len());
+        self.free.insert(behind, index);
         self.freed += 1;
         self.discardable.push(index);
     }
@@ -430,11 +448,27 @@ impl Journal {
         ranges.collect()
     }
 
-    /// Notes that a frame lies at this place of the device.
-    pub(super) fn count_frame(&mut self, offset: u64, bytes: u64, kind: Kind) {
+    fn member_at(&mut self, offset: u64) -> Option<&mut Member> {
         let segment = (offset / u64::from(self.superblock.segment_bytes)).saturating_sub(1);
-        let member = self.members.iter_mut().rfind(|member| u64::from(member.index) == segment);
-        if let Some(member) = member {
+        self.members.iter_mut().rfind(|member| u64::from(member.index) == segment)
+    }
+
+    /// Notes that a summary lies at this place of the device.
+    pub(super) fn count_summary(&mut self, offset: u64, bytes: u64) {
+        if let Some(member) = self.member_at(offset) {
+            member.summary_bytes += bytes;
+        }
+    }
+
+    /// Notes that a frame lies at this place of the device.
+    pub(super) fn count_frame(&mut self, frame: &Frame) {
+        let (bytes, kind) = (frame::frame_bytes(frame.payload.len()), frame.kind);
+        if kind == Kind::Snapshot
+            && let Some(sequence) = self.member_at(frame.offset).map(|member| member.sequence)
+        {
+            self.snapshots.count(frame.number, sequence, bytes);
+        }
+        if let Some(member) = self.member_at(frame.offset) {
             member.frame_bytes += bytes;
             member.record_bytes += if kind == Kind::Record { bytes } else { 0 };
         }

@@ -2,36 +2,40 @@
 //!
 //! Writes nothing. What it decides, and why, stands in the module documentation of [`super`]; the steps here bear its numbers.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
-use std::collections::BTreeMap;
-
 use super::frame::{self, Header, Kind};
-use super::index::{Index, Slot};
+use super::index::Index;
+use super::mark;
 use super::payload;
 use super::report::{Cut, Lost, LostFrame, Report};
-use super::segment::{End, HeaderBlock, Members, SegmentHeader};
+use super::retell::{Comparison, Told};
+use super::room::Cursor;
+use super::segment::{End, Members, SegmentHeader};
+use super::snapshot::{Heard, Snapshots};
+use super::summary::{self, Entry, Summary};
 use super::superblock::Superblock;
 use super::window::Window;
-use super::{Found, SEGMENT_START, word};
+use super::{Event, SEGMENT_START};
 use crate::device::Device;
 use crate::limits::BLOCK_BYTES;
 use crate::types::{AccountId, BodyId, Position, Serial};
 
 /// A segment of the chain.
 #[derive(Clone, Copy)]
-struct Member {
-    header: SegmentHeader,
+pub(super) struct Member {
+    pub header: SegmentHeader,
     /// Where the next segment of the chain goes on from. `None`: not known, or this is the last one.
-    end: Option<End>,
+    pub end: Option<End>,
     /// What followed it has been freed: it ends with its last frame, and a frame further on says which that is.
-    open: bool,
+    pub open: bool,
     /// Nothing lies behind its end.
-    regular: bool,
+    pub regular: bool,
     /// The header is a copy that the next segment keeps.
-    rescued: bool,
+    pub rescued: bool,
     /// A segment is missing before this one: its last position.
-    missing: Option<u64>,
+    pub missing: Option<u64>,
 }
 
 /// A segment in use, as an opening has found it.
@@ -43,10 +47,21 @@ pub(super) struct Kept {
     pub open: bool,
     /// Nothing lies behind its end.
     pub regular: bool,
+    /// What it holds.
+    pub tally: Tally,
+}
+
+/// What a segment holds.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tally {
+    /// Position of its last frame.
+    pub last: u64,
     /// Bytes of its frames of records.
     pub record_bytes: u64,
     /// Bytes of all its frames.
     pub frame_bytes: u64,
+    /// Bytes of its summaries.
+    pub summary_bytes: u64,
 }
 
 /// What an opening needs to go on.
@@ -60,8 +75,11 @@ pub(super) struct Recovered {
     /// The highest numbers seen anywhere.
     pub position: u64,
     pub sequence: u64,
-    /// The store was closed in order, and the next batch may go on in the last segment: at this offset of it.
-    pub closed: Option<u64>,
+    /// The store was closed in order, and the next batch may go on in the last segment: here.
+    pub closed: Option<Cursor>,
+    pub snapshots: Snapshots,
+    /// Segments from this index on have never been used.
+    pub mark: u32,
     pub report: Report,
 }
 
@@ -70,35 +88,45 @@ pub(super) struct Scan<'a> {
     pub device: &'a dyn Device,
     pub superblock: &'a Superblock,
     pub index: &'a mut Index,
-    pub visit: &'a mut dyn FnMut(Found<'_>),
+    pub visit: &'a mut dyn FnMut(Event<'_>),
     /// Check every payload, also where only the header is needed.
     pub verify: bool,
     /// Frames behind this position are as good as not there, though they are read.
     pub until: u64,
-    state: State,
+    /// Segments from this index on have never been used.
+    pub mark: u32,
+    pub(super) state: State,
 }
 
 #[derive(Default)]
-struct State {
-    members: Vec<Member>,
-    /// By segment of the chain: position of its last frame, bytes of records, bytes of all frames.
-    ends: Vec<(u64, u64, u64)>,
+pub(super) struct State {
+    pub members: Vec<Member>,
+    /// By segment of the chain.
+    pub tallies: Vec<Tally>,
+    /// The summaries of the last segment of the chain, before it is read.
+    newest: Option<VecDeque<Summary>>,
+    /// In the last segment: where its summaries end, and how many bytes from there, or from any place behind, are searched for frames. `None`: all.
+    pub reach: Option<(u64, u64)>,
     /// Segments that end where nothing follows: sequence, position, place on the device.
     open_ends: Vec<(u64, u64, u64)>,
     /// What frames say of them.
-    declared: BTreeMap<u64, u64>,
+    pub declared: BTreeMap<u64, u64>,
     /// Members whose header is not to be found.
-    lost: Vec<u32>,
-    /// The highest position that some segment header says was durable.
-    covered: u64,
+    pub lost: Vec<u32>,
+    /// The highest position that some header of a segment, or some summary, says was durable.
+    pub covered: u64,
     position: u64,
-    sequence: u64,
+    pub sequence: u64,
     opening: u32,
     /// Behind the last frame that was kept.
     end: End,
     /// Where the next batch would begin, if the last frame kept is a witness and nothing at all of this segment lies behind it.
-    closed: Option<u64>,
-    report: Report,
+    closed: Option<Cursor>,
+    /// To verify: what the summaries of the segment say, by position.
+    pub said: BTreeMap<u64, (Entry<'static>, Vec<u8>)>,
+    /// The snapshot that the store is opened with.
+    pub heard: Option<Heard>,
+    pub report: Report,
 }
 
 /// How the scan of one segment ended.
@@ -112,8 +140,8 @@ enum Verdict {
 enum Next {
     /// The expected frame.
     Frame(u64, Header),
-    /// Something else; and the next frame behind it, if any.
-    Bad(Option<(u64, Header)>),
+    /// Something else; and the next frame behind it, if any. `silent`: there is no frame at all behind it.
+    Bad { behind: Option<(u64, Header)>, silent: bool },
 }
 
 impl<'a> Scan<'a> {
@@ -121,21 +149,34 @@ impl<'a> Scan<'a> {
         device: &'a dyn Device,
         superblock: &'a Superblock,
         index: &'a mut Index,
-        visit: &'a mut dyn FnMut(Found<'_>),
+        visit: &'a mut dyn FnMut(Event<'_>),
         verify: bool,
         until: u64,
     ) -> Scan<'a> {
-        Scan { device, superblock, index, visit, verify, until, state: State::default() }
+        let mark = mark::read(device, superblock);
+        Scan { device, superblock, index, visit, verify, until, mark, state: State::default() }
     }
 
-    /// All steps. An error only where the headers cannot be read at all: without them nothing can be told.
-    pub(super) fn run(mut self) -> io::Result<Recovered> {
+    /// All steps. An error only where the headers cannot be read at all: without them nothing can be told. `None`: the snapshot is not whole.
+    pub(super) fn run(mut self, with_snapshot: bool) -> io::Result<Option<Recovered>> {
         let (headers, newest) = self.read_headers()?;
         (self.state.members, self.state.lost) = self.chain(&headers, newest.as_ref());
-        self.state.ends = vec![(0, 0, 0); self.state.members.len()];
+        self.state.heard = self.snapshot(&headers).filter(|_| with_snapshot).map(Heard::new);
+        self.state.tallies = vec![Tally::default(); self.state.members.len()];
+        if let Some(last) = self.state.members.last().map(|member| member.header) {
+            let summaries = self.summaries(&last);
+            self.measure_reach(&summaries);
+            self.state.newest = Some(summaries);
+        }
         let valid = headers.iter().flatten().count() as u32;
         let mut used = 0;
+        let from = self.state.heard.as_ref().map_or(0, |heard| heard.from);
         for number in 0..self.state.members.len() {
+            if self.state.members[number].header.sequence < from {
+                used = number + 1;
+                self.state.report.unread_segments += 1;
+                continue;
+            }
             let verdict = self.segment(number);
             let kept = self.state.members[number].header.is(&self.state.end);
             if verdict == Verdict::Whole || kept {
@@ -145,32 +186,47 @@ impl<'a> Scan<'a> {
                 break;
             }
         }
+        if !self.take_heard() {
+            return Ok(None);
+        }
         let kept = used.checked_sub(1).and_then(|last| self.members_of(&self.state.members[last].header));
         self.prove_ends();
         self.lose_members(kept.as_ref());
         let leaving = self.leaving(kept.as_ref(), used);
-        let State { mut members, ends, end, position, sequence, opening, closed, mut report, .. } =
-            self.state;
+        let State {
+            mut members, tallies, end, heard, position, sequence, opening, closed, mut report, ..
+        } = self.state;
         members.truncate(used);
         report.segments = used as u32;
         let own = members.iter().filter(|member| !member.rescued).count() as u32;
         report.abandoned_segments = valid - own;
         report.opening = opening.saturating_add(1);
-        let chain = members.iter().zip(ends).enumerate().map(
-            |(number, (member, (last, record_bytes, frame_bytes)))| Kept {
-                header: member.header,
-                end: (number + 1 < used).then(|| member.end.map_or(last, |end| end.position)),
-                open: member.open,
-                regular: member.regular,
-                record_bytes,
-                frame_bytes,
-            },
-        );
+        let chain = members.iter().zip(tallies).enumerate().map(|(number, (member, tally))| Kept {
+            header: member.header,
+            end: (number + 1 < used).then(|| member.end.map_or(tally.last, |end| end.position)),
+            open: member.open,
+            regular: member.regular,
+            tally,
+        });
         let chain = chain.collect();
         // Positions of frames that are gone must not be met in the middle of a segment.
         let closed =
             closed.filter(|_| end.position == position && report.cut.is_none() && !report.is_damaged());
-        Ok(Recovered { chain, leaving, end, position, sequence, closed, report })
+        let snapshots = heard.map(Snapshots::from).unwrap_or_default();
+        let mark = self.mark;
+        Ok(Some(Recovered { chain, leaving, end, position, sequence, closed, snapshots, mark, report }))
+    }
+
+    /// Puts what the snapshot tells of segments that were not read in its place. False: something of the snapshot is missing.
+    fn take_heard(&mut self) -> bool {
+        let Some(heard) = &self.state.heard else { return true };
+        for (member, tally) in self.state.members.iter().zip(&mut self.state.tallies) {
+            if member.header.sequence < heard.from {
+                let Some(told) = heard.tallies.get(&member.header.sequence) else { return false };
+                *tally = *told;
+            }
+        }
+        heard.is_whole()
     }
 
     /// Segments that are free by now, but whose header the next opening would believe if nothing newer were written.
@@ -188,8 +244,8 @@ impl<'a> Scan<'a> {
             if declared > reached {
                 self.lose(reached + 1, declared, place, None);
                 let number = self.state.members.iter().position(|member| member.header.sequence == sequence);
-                if let Some((last, ..)) = number.and_then(|number| self.state.ends.get_mut(number)) {
-                    *last = declared;
+                if let Some(tally) = number.and_then(|number| self.state.tallies.get_mut(number)) {
+                    tally.last = declared;
                 }
             }
         }
@@ -204,105 +260,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Step 1: every segment's header, from whichever of its two copies is good.
-    fn read_headers(&mut self) -> io::Result<(Vec<Option<HeaderBlock>>, Option<Members>)> {
-        let mut newest: Option<(u64, Members)> = None;
-        let mut blocks = vec![0; 2 * BLOCK_BYTES];
-        let mut headers = Vec::with_capacity(self.superblock.segment_count as usize);
-        for index in 0..self.superblock.segment_count {
-            let base = self.superblock.base(index);
-            if self.device.read_at(base, &mut blocks).is_err() {
-                self.read_singly(base, &mut blocks)?;
-            }
-            let copies = blocks.chunks(BLOCK_BYTES);
-            let copies: Vec<_> =
-                copies.filter_map(|block| HeaderBlock::read(block, self.superblock, index)).collect();
-            self.state.report.bad_copies += u32::from(copies.len() == 1);
-            let best = copies.into_iter().max_by_key(|(block, _)| block.header.sequence);
-            if let Some((HeaderBlock { header, .. }, members)) = &best {
-                if newest.as_ref().is_none_or(|(sequence, _)| header.sequence > *sequence) {
-                    newest = Some((header.sequence, members.clone()));
-                }
-                self.state.covered = self.state.covered.max(header.durable);
-                self.state.sequence = self.state.sequence.max(header.sequence);
-                self.saw(
-                    header.first_position.max(header.follows.position).max(header.durable),
-                    header.opening,
-                );
-            }
-            headers.push(best.map(|(block, _)| block));
-        }
-        Ok((headers, newest.map(|(_, members)| members)))
-    }
-
-    /// Which segments belonged to the journal when this header was written.
-    fn members_of(&self, header: &SegmentHeader) -> Option<Members> {
-        let mut block = vec![0; BLOCK_BYTES];
-        (0..2).find_map(|copy| {
-            let place = self.superblock.base(header.index) + copy * BLOCK_BYTES as u64;
-            self.device.read_at(place, &mut block).ok()?;
-            let (found, members) = HeaderBlock::read(&block, self.superblock, header.index)?;
-            (found.header == *header).then_some(members)
-        })
-    }
-
-    fn read_singly(&mut self, base: u64, blocks: &mut [u8]) -> io::Result<()> {
-        let mut failures = 0;
-        for (place, block) in (base..).step_by(BLOCK_BYTES).zip(blocks.chunks_mut(BLOCK_BYTES)) {
-            if let Err(error) = self.device.read_at(place, block) {
-                failures += 1;
-                if failures == 2 {
-                    return Err(error);
-                }
-                block.fill(0);
-                self.state.report.unreadable(place);
-            }
-        }
-        Ok(())
-    }
-
-    /// Step 2: the segments that the newest one names, in their order; and those of them whose header is nowhere to be found.
-    fn chain(&self, headers: &[Option<HeaderBlock>], newest: Option<&Members>) -> (Vec<Member>, Vec<u32>) {
-        let Some(newest) = newest else { return (Vec::new(), Vec::new()) };
-        let mut lost = Vec::new();
-        let mut blocks: Vec<(HeaderBlock, bool)> = Vec::new();
-        for index in (0..self.superblock.segment_count).filter(|index| newest.has(*index)) {
-            match headers.get(index as usize).copied().flatten() {
-                Some(block) => blocks.push((block, false)),
-                None => match self.rescue(headers, index) {
-                    Some(header) => blocks.push((HeaderBlock { header, before: None }, true)),
-                    None => lost.push(index),
-                },
-            }
-        }
-        blocks.sort_by_key(|(block, _)| block.header.sequence);
-        let mut members: Vec<Member> = Vec::with_capacity(blocks.len());
-        for (HeaderBlock { header, .. }, rescued) in blocks {
-            let follows = header.follows;
-            let mut missing = None;
-            match members.last_mut() {
-                Some(before) if before.header.is(&follows) => {
-                    (before.end, before.regular) = (Some(follows), header.regular);
-                }
-                _ if lost.contains(&follows.index) => missing = Some(follows.position),
-                Some(before) => (before.open, before.regular) = (true, true),
-                None => {}
-            }
-            members.push(Member { header, end: None, open: false, regular: false, rescued, missing });
-        }
-        (members, lost)
-    }
-
-    /// The copy of a header that the next segment keeps. The segment may have been used again since that copy was made, and have
-    /// lost its newer header: it is believed only where its first frame stands.
-    fn rescue(&self, headers: &[Option<HeaderBlock>], index: u32) -> Option<SegmentHeader> {
-        let copies = headers.iter().flatten().filter_map(|block| block.before);
-        let header = copies.filter(|copy| copy.index == index).max_by_key(|copy| copy.sequence)?;
-        let mut window = Window::new(self.device, self.superblock, &header);
-        window.frame(SEGMENT_START).filter(|first| first.position == header.first_position).map(|_| header)
-    }
-
-    fn saw(&mut self, position: u64, opening: u32) {
+    pub(super) fn saw(&mut self, position: u64, opening: u32) {
         self.state.position = self.state.position.max(position);
         self.state.opening = self.state.opening.max(opening);
     }
@@ -336,15 +294,40 @@ impl<'a> Scan<'a> {
     fn frames(&mut self, number: usize, member: &Member, window: &mut Window<'_>) -> Verdict {
         let header = member.header;
         let stop = member.end.map_or(u64::MAX, |end| end.position);
+        let is_last = number + 1 == self.state.members.len();
+        let newest = self.state.newest.take_if(|_| is_last);
+        let mut summaries = newest.unwrap_or_else(|| self.summaries(&header));
+        let told = Told::by(&summaries);
+        let damaged = summaries.iter().filter(|summary| summary.damaged).map(|summary| summary.last);
+        let damaged: Vec<u64> = damaged.collect();
+        if let Some(tally) = self.state.tallies.get_mut(number) {
+            tally.summary_bytes =
+                summaries.back().map_or(0, |last| u64::from(self.superblock.segment_bytes) - last.floor);
+        }
+        window.reach = self.state.reach.filter(|_| is_last);
+        self.keep_said(number, &summaries, stop);
+        let mut comparison = Comparison::default();
         let mut expected = header.first_position;
         let mut previous = Some(header.follows.tag);
         let mut offset = SEGMENT_START;
         let mut witness = false;
-        while expected <= stop {
+        let verdict = loop {
+            if expected > stop {
+                break Verdict::Whole;
+            }
+            if let Some((summary, ends)) = self.retell(number, &mut summaries, expected, stop) {
+                (offset, expected, previous) = (summary.end, summary.last + 1, Some(summary.tag));
+                self.state.end = end(&header, summary.last, summary.tag);
+                witness = ends;
+                continue;
+            }
             match next(window, offset, expected, previous) {
                 Next::Frame(at, found) => {
                     if self.take(number, at, &found, window) == Verdict::Torn {
-                        return Verdict::Torn;
+                        break Verdict::Torn;
+                    }
+                    if self.verify {
+                        comparison.frame(&mut summaries, at, &found, window.payload(at, &found));
                     }
                     offset = at + found.frame_bytes();
                     expected = found.position + 1;
@@ -352,16 +335,19 @@ impl<'a> Scan<'a> {
                     self.state.end = end(&header, found.position, found.tag);
                     witness = Kind::of(found.kind) == Some(Kind::Witness);
                 }
-                Next::Bad(behind) => {
+                Next::Bad { behind, silent } => {
                     let behind = behind.filter(|(_, found)| found.position <= stop);
                     let place = window.device_offset(offset);
                     // To where the next batch's first frame would have its header.
                     let reach = 2 * BLOCK_BYTES as u64;
-                    if !self.acknowledged(expected, number, offset) && !window.is_unreadable(offset, reach) {
+                    // Where nothing has been found, nothing is searched a second time.
+                    let from = if silent { (number + 1, SEGMENT_START) } else { (number, offset) };
+                    if !self.acknowledged(expected, from.0, from.1) && !window.is_unreadable(offset, reach) {
                         let torn = behind.is_some() || number + 1 < self.state.members.len();
-                        let next_block = offset.next_multiple_of(BLOCK_BYTES as u64);
-                        self.state.closed = (witness && !torn).then_some(next_block);
-                        return if torn { self.cut(expected, place) } else { Verdict::Torn };
+                        if witness && !torn {
+                            self.state.closed = self.go_on(&header, told.as_ref(), offset, expected - 1);
+                        }
+                        break if torn { self.cut(expected, place) } else { Verdict::Torn };
                     }
                     let last = match (behind, member.end) {
                         (Some((_, found)), _) => found.position - 1,
@@ -370,7 +356,7 @@ impl<'a> Scan<'a> {
                     };
                     if behind.is_none() && member.open {
                         self.state.open_ends.push((header.sequence, expected - 1, place));
-                        return Verdict::Whole;
+                        break Verdict::Whole;
                     }
                     self.lose(expected, last, place, None);
                     self.state.end = end(&header, last, 0);
@@ -378,12 +364,14 @@ impl<'a> Scan<'a> {
                     previous = None;
                     match behind {
                         Some((at, _)) => offset = at,
-                        None => return Verdict::Whole,
+                        None => break Verdict::Whole,
                     }
                 }
             }
-        }
-        Verdict::Whole
+        };
+        let damaged = damaged.iter().filter(|last| **last < expected).count() as u32;
+        self.state.report.bad_summaries += comparison.wrong + damaged;
+        verdict
     }
 
     /// The last position that segment `number` of the chain follows; for the last one, the last that is known to have been durable.
@@ -397,9 +385,9 @@ impl<'a> Scan<'a> {
     fn take(&mut self, number: usize, at: u64, found: &Header, window: &mut Window<'_>) -> Verdict {
         self.saw(found.position.max(found.durable), found.opening);
         let kind = Kind::of(found.kind).filter(|kind| payload::is_known(*kind, found.flags));
-        let check = self.verify
-            || matches!(kind, Some(Kind::Record | Kind::End))
-            || found.position > self.state.covered;
+        let heard = self.is_heard(found.kind, found.number);
+        let needed = heard || matches!(kind, Some(Kind::Record | Kind::End));
+        let check = self.verify || needed || found.position > self.state.covered;
         let good = !check || frame::checksum(window.payload(at, found)) == found.checksum;
         let place = window.device_offset(at);
         if !good {
@@ -414,47 +402,30 @@ impl<'a> Scan<'a> {
             // Not torn: its checksum fits.
             self.lose(found.position, found.position, place, kind.map(|kind| lost_frame(kind, found)));
         }
-        self.state.report.frames += 1;
-        if let Some((last, record_bytes, frame_bytes)) = self.state.ends.get_mut(number) {
-            *last = found.position;
-            *frame_bytes += found.frame_bytes();
-            *record_bytes += if kind == Some(Kind::Record) { found.frame_bytes() } else { 0 };
-        }
-        if found.position > self.until {
+        self.count(number, found.position, found.kind, found.frame_bytes());
+        if found.position > self.until || needed && !good && !heard {
             return Verdict::Whole;
         }
-        match kind {
-            None => self.state.report.unknown_frames += 1,
-            Some(Kind::Record) if good => (self.visit)(Found {
-                account: AccountId(found.account),
-                position: Position(found.position),
-                serial: Serial(found.number),
-                payload: window.payload(at, found),
-            }),
-            Some(Kind::End) if good && found.length == 8 => {
-                let position = word::u64(window.payload(at, found), 0);
-                self.state.declared.insert(found.number, position);
-            }
-            Some(Kind::Record | Kind::Witness | Kind::End) => {}
-            // A damaged piece stays in the index: who asks for it is told that it is damaged.
-            Some(kind) => {
-                let body = BodyId(found.number);
-                self.index.expect(body);
-                self.index.insert(kind, body, found.piece, Slot::new(place, found.length as usize));
-            }
+        let payload = if needed { window.payload(at, found) } else { &[] };
+        let entry = summary::entry_of(found, false, payload);
+        if heard {
+            self.hear(number, found.position, &entry, good);
+        } else {
+            self.learn(found.position, &entry, place);
         }
         Verdict::Whole
     }
 
     /// Whether the frame of this position had been acknowledged: whether anything says that it was durable.
     /// Such a claim is true for ever, so it does not matter where it stands; what could still be unread lies behind.
-    fn acknowledged(&mut self, position: u64, number: usize, offset: u64) -> bool {
+    pub(super) fn acknowledged(&mut self, position: u64, number: usize, offset: u64) -> bool {
         if self.state.covered >= position {
             return true;
         }
         let mut offset = offset;
         for number in number..self.state.members.len() {
             let mut window = Window::new(self.device, self.superblock, &self.state.members[number].header);
+            window.reach = self.state.reach.filter(|_| number + 1 == self.state.members.len());
             while let Some((at, found)) = window.search(offset) {
                 self.saw(found.position, found.opening);
                 if found.durable >= position {
@@ -474,6 +445,11 @@ impl<'a> Scan<'a> {
     }
 
     fn lose(&mut self, first: u64, last: u64, offset: u64, frame: Option<LostFrame>) {
+        let harmless = frame.is_some_and(|frame| frame.kind == Kind::Snapshot);
+        if harmless || self.make_good(first, last) {
+            self.state.report.mended_frames += last + 1 - first;
+            return;
+        }
         let (first, last) = (Position(first), Position(last));
         self.state.report.lose(Lost { first, last, offset, frame });
     }
@@ -506,11 +482,12 @@ fn next(window: &mut Window<'_>, offset: u64, expected: u64, previous: Option<u6
         }
     }
     let mut behind = window.search(offset);
+    let silent = behind.is_none();
     while let Some((at, header)) = behind {
         if header.position > expected {
             break;
         }
         behind = window.search(at + header.frame_bytes());
     }
-    Next::Bad(behind)
+    Next::Bad { behind, silent }
 }

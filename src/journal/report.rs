@@ -50,7 +50,9 @@ pub struct Report {
     pub opening: u32,
     /// Segments in use.
     pub segments: u32,
-    /// Frames of the journal.
+    /// Segments in use that have not been read: a snapshot says what they hold.
+    pub unread_segments: u32,
+    /// Frames of the journal, of the segments that have been read.
     pub frames: u64,
     /// Frames of a kind that this program does not know.
     pub unknown_frames: u64,
@@ -68,6 +70,10 @@ pub struct Report {
     pub rescued_segments: u32,
     /// Copies of superblocks and of segment headers that are bad while the other copy is good. A warning.
     pub bad_copies: u32,
+    /// Summaries that cannot be read, or say something else than the frames. A warning: they are not needed.
+    pub bad_summaries: u32,
+    /// Frames that are damaged or missing, and that nothing depends on: a summary says what they said, or they are of a snapshot. A warning.
+    pub mended_frames: u64,
 }
 
 impl Report {
@@ -111,6 +117,9 @@ impl fmt::Display for Lost {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "opening {}: {} segments, {} frames", self.opening, self.segments, self.frames)?;
+        if self.unread_segments > 0 {
+            write!(f, "\nnormal: {} segments known by a snapshot", self.unread_segments)?;
+        }
         if self.abandoned_segments > 0 {
             write!(f, "\nnormal: {} segments abandoned or freed", self.abandoned_segments)?;
         }
@@ -125,6 +134,12 @@ impl fmt::Display for Report {
         }
         if self.bad_copies > 0 {
             write!(f, "\nwarning: {} header copies are bad, the other copy is good", self.bad_copies)?;
+        }
+        if self.bad_summaries > 0 {
+            write!(f, "\nwarning: {} summaries are bad, the frames are good", self.bad_summaries)?;
+        }
+        if self.mended_frames > 0 {
+            write!(f, "\nwarning: {} frames are damaged, what they say is known", self.mended_frames)?;
         }
         for offset in &self.unreadable {
             write!(f, "\nunreadable: the block at byte {offset}")?;

@@ -39,6 +39,9 @@ pub(super) struct SegmentHeader {
     pub joined: bool,
     /// Hash of the block's list of members.
     pub members: u64,
+    /// A whole snapshot: position of its first frame, and sequence of the oldest segment that is read with it. 0: none.
+    pub snapshot: u64,
+    pub snapshot_from: u64,
 }
 
 impl SegmentHeader {
@@ -59,6 +62,8 @@ impl SegmentHeader {
         let bits = u32::from(self.regular) | u32::from(self.joined) << 1;
         bytes[84..88].copy_from_slice(&bits.to_le_bytes());
         bytes[88..96].copy_from_slice(&self.members.to_le_bytes());
+        bytes[96..104].copy_from_slice(&self.snapshot.to_le_bytes());
+        bytes[104..112].copy_from_slice(&self.snapshot_from.to_le_bytes());
         let hash = key.hash(&[&bytes[..120]]);
         bytes[120..].copy_from_slice(&hash.to_le_bytes());
         bytes
@@ -85,6 +90,8 @@ impl SegmentHeader {
             regular: word::u32(bytes, 84) & 1 != 0,
             joined: word::u32(bytes, 84) & 2 != 0,
             members: word::u64(bytes, 88),
+            snapshot: word::u64(bytes, 96),
+            snapshot_from: word::u64(bytes, 104),
         })
     }
 
@@ -178,6 +185,8 @@ mod tests {
             regular: true,
             joined: true,
             members: 12,
+            snapshot: 13,
+            snapshot_from: 14,
         };
         let bytes = header.encode(&key);
         assert_eq!(bytes[..8], *b"PostfSeg");

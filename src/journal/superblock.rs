@@ -7,7 +7,7 @@ use std::io;
 
 use super::frame::{self, Key};
 use super::segment::SEGMENTS_MAX;
-use super::{FORMAT, MINIMUM_SEGMENTS, SEGMENT_START, word};
+use super::{FORMAT, MINIMUM_SEGMENTS, SEGMENT_START, mark, word};
 use crate::device::Device;
 use crate::limits::{BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
@@ -129,6 +129,8 @@ pub fn format(
     let superblock = new(segment_bytes, count, random);
     let mut block = vec![0; BLOCK_BYTES];
     block[..SUPERBLOCK_BYTES].copy_from_slice(&superblock.encode());
+    mark::write(device, &superblock, 0)?;
+    device.flush()?;
     // A cut between the two leaves a whole store, since either copy suffices, or none.
     device.write_at(0, &block)?;
     device.flush()?;
@@ -257,7 +259,9 @@ impl Superblock {
 
     /// The largest payload that a frame of this store can have, bytes.
     pub fn payload_bytes_max(&self) -> usize {
-        (self.segment_bytes as usize - SEGMENT_START as usize - frame::HEADER_BYTES)
+        // With a summary of it, which then is one block.
+        let summary = if self.has_summaries() { BLOCK_BYTES } else { 0 };
+        (self.segment_bytes as usize - SEGMENT_START as usize - summary - frame::HEADER_BYTES)
             .min(crate::limits::PAYLOAD_BYTES_MAX)
     }
 }

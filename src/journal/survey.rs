@@ -6,7 +6,7 @@
 use super::recovery::Recovered;
 use super::segment::HeaderBlock;
 use super::superblock::Superblock;
-use super::{OpenError, Report, index, tail};
+use super::{OpenError, Report, Trust, index, tail};
 use crate::device::Device;
 use crate::limits::BLOCK_BYTES;
 
@@ -40,7 +40,7 @@ pub struct Surveyed {
 /// As [`super::verify`].
 pub fn survey(device: &dyn Device) -> Result<Survey, OpenError> {
     let mut index = index::Index::default();
-    let (superblock, recovered) = tail::recover(device, &mut index, &mut |_| {}, false, u64::MAX)?;
+    let (superblock, recovered) = tail::recover(device, &mut index, &mut |_| {}, Trust::Snapshot, u64::MAX)?;
     let Recovered { chain, report, .. } = recovered;
     let last = chain.len().saturating_sub(1);
     let segments = chain.iter().enumerate().map(|(number, kept)| Surveyed {

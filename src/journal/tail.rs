@@ -9,27 +9,21 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::batch::{Batch, Frame, Fresh, Run};
+use super::batch::{Batch, Frame};
 use super::frame::{self, Key, Kind};
 use super::index::{Extent, Index};
+use super::mark;
 use super::payload::Payload;
 use super::reclaim::{Leaving, Member, Victim};
 use super::recovery::{Kept, Recovered, Scan};
+use super::room::Cursor;
 use super::segment::{End, SegmentHeader};
+use super::snapshot::Snapshots;
 use super::superblock::{self, Superblock};
-use super::{AppendError, Capacity, Finish, Found, OpenError, Report, SEGMENT_START};
+use super::{AppendError, Capacity, Event, Finish, OpenError, Report, Trust};
 use crate::device::Device;
-use crate::limits::{
-    BLOCK_BYTES, SEGMENTS_RESERVED_FOR_COMPACTION, SEGMENTS_RESERVED_FOR_RECORDS, SEGMENTS_RESERVED_FOR_RETRY,
-};
+use crate::limits::BLOCK_BYTES;
 use crate::types::{AccountId, BodyId, Position, Serial};
-
-/// A place in a segment.
-#[derive(Clone, Copy)]
-pub(super) struct Cursor {
-    pub index: u32,
-    pub offset: u64,
-}
 
 /// An open journal.
 pub struct Journal {
@@ -37,15 +31,18 @@ pub struct Journal {
     pub(super) superblock: Superblock,
     opening: u32,
     /// The highest sequence given to a segment.
-    sequence: u64,
+    pub(super) sequence: u64,
     /// Where incarnations come from: random per opening, so that no two segments ever share one.
-    nonce: Key,
+    pub(super) nonce: Key,
     /// By index: the incarnation of each segment that is in use.
     pub(super) incarnations: Vec<Option<u64>>,
     /// The segments of the journal, in their order.
     pub(super) members: Vec<Member>,
     /// Those that hold nothing any more, but are still named by the newest durable header.
     pub(super) leaving: Vec<Leaving>,
+    pub(super) snapshots: Snapshots,
+    /// Segments from this index on have never been used.
+    pub(super) mark: u32,
     /// What compaction is at.
     pub(super) victim: Option<Victim>,
     /// Segments freed since the opening.
@@ -63,11 +60,11 @@ pub struct Journal {
     segment: Option<SegmentHeader>,
     /// Where the next batch goes; `None`: into a fresh segment.
     pub(super) cursor: Option<Cursor>,
-    /// As `cursor`, behind everything that is pending: bytes left in the segment, and fresh segments that will be needed.
-    pub(super) room: u64,
+    /// As `cursor`, behind everything that is pending; and fresh segments that will be needed.
+    pub(super) plan: Option<Cursor>,
     pub(super) claimed: usize,
     pub(super) pending: Vec<Frame>,
-    pending_bytes: usize,
+    pub(super) pending_bytes: usize,
     pub(super) in_flight: bool,
     pub(super) last: Position,
     pub(super) durable: Position,
@@ -86,10 +83,10 @@ impl Journal {
     pub fn open(
         device: Arc<dyn Device>,
         random: &mut dyn FnMut(&mut [u8]),
-        visit: &mut dyn FnMut(Found<'_>),
+        visit: &mut dyn FnMut(Event<'_>),
     ) -> Result<(Journal, Report), OpenError> {
         let mut index = Index::default();
-        let (superblock, recovered) = recover(device.as_ref(), &mut index, visit, false, u64::MAX)?;
+        let (superblock, recovered) = recover(device.as_ref(), &mut index, visit, Trust::Snapshot, u64::MAX)?;
         device.flush()?;
         let mut nonce = [0; 16];
         random(&mut nonce);
@@ -112,15 +109,16 @@ impl Journal {
         }
         let headers = || recovered.chain.iter().map(|kept| kept.header);
         let segment = headers().rfind(|header| header.is(&recovered.end));
-        let place = |offset| segment.map(|header| Cursor { index: header.index, offset });
-        let cursor = recovered.closed.and_then(place);
-        let room = cursor.map_or(0, |at| u64::from(superblock.segment_bytes).saturating_sub(at.offset));
+        let cursor = recovered.closed;
+        let plan = cursor.clone();
         let after = headers().next_back().map_or(0, |header| header.index + 1);
         let free = (0..count).map(|step| ((u64::from(after) + u64::from(step)) % u64::from(count)) as u32);
         let unused = |index: &u32| {
             incarnations.get(*index as usize) == Some(&None) && !recovered.leaving.contains(index)
         };
-        let free = free.filter(unused).collect();
+        // What has never been used comes last: its headers need not be read.
+        let (old, new): (Vec<u32>, Vec<u32>) = free.filter(unused).partition(|index| *index < recovered.mark);
+        let free = old.into_iter().chain(new).collect();
         let members = recovered.chain.iter().map(Member::of).collect();
         let leaving =
             recovered.leaving.iter().map(|index| Leaving { index: *index, after: Position(0) }).collect();
@@ -132,6 +130,8 @@ impl Journal {
             incarnations,
             members,
             leaving,
+            snapshots: recovered.snapshots,
+            mark: recovered.mark,
             victim: None,
             relieve: false,
             freed: 0,
@@ -143,7 +143,7 @@ impl Journal {
             // Deliberate: after anything but a closing in order the segment's rest is given up, so that a stale frame behind a cut
             // tail stays dead.
             cursor,
-            room,
+            plan,
             claimed: 0,
             pending: Vec::new(),
             pending_bytes: 0,
@@ -162,10 +162,10 @@ impl Journal {
 
     /// Reads the store again, as far as it is durable: for a state that is made anew after writing has failed. `visit` sees those records;
     /// the index is made anew with them, and holds nothing. No flush: what is durable has been flushed.
-    pub fn read_again(&mut self, visit: &mut dyn FnMut(Found<'_>)) -> Result<(), OpenError> {
+    pub fn read_again(&mut self, visit: &mut dyn FnMut(Event<'_>)) -> Result<(), OpenError> {
         // Also of bodies: a copy that was not durable must not take the place of the one that is.
         let mut index = Index::default();
-        recover(self.device.as_ref(), &mut index, visit, false, self.durable.0)?;
+        recover(self.device.as_ref(), &mut index, visit, Trust::Snapshot, self.durable.0)?;
         self.index = index;
         Ok(())
     }
@@ -188,40 +188,6 @@ impl Journal {
         payload: Vec<u8>,
     ) -> Result<Position, AppendError> {
         self.append(Kind::Record, account, serial.0, 0, payload.into(), false)
-    }
-
-    /// Takes a change of several records, all of them or none. They are in one batch; a torn one can leave the first of them.
-    pub fn append_records(
-        &mut self,
-        account: AccountId,
-        serial: Serial,
-        payloads: Vec<Vec<u8>>,
-    ) -> Result<Position, AppendError> {
-        let (mut room, mut claimed) = (self.room, self.claimed);
-        for payload in &payloads {
-            let bytes = frame::frame_bytes(payload.len());
-            if payload.len() > self.superblock.payload_bytes_max() {
-                return Err(AppendError::TooLarge);
-            }
-            if bytes > room {
-                claimed += 1;
-                room = u64::from(self.superblock.segment_bytes) - SEGMENT_START;
-            }
-            room -= bytes;
-        }
-        let free = self.free.len() + self.suspect.len();
-        let reserve = SEGMENTS_RESERVED_FOR_RETRY + SEGMENTS_RESERVED_FOR_COMPACTION;
-        if claimed > self.claimed && free < claimed + reserve {
-            return Err(AppendError::Full);
-        }
-        let mut position = self.last;
-        for (nth, payload) in payloads.into_iter().enumerate() {
-            position = self.append_record(account, serial, payload)?;
-            if let Some(frame) = self.pending.last_mut() {
-                frame.joined = nth > 0;
-            }
-        }
-        Ok(position)
     }
 
     /// Takes a piece of a message. The body is forgotten again when it is released, or by [`Journal::drop_unheld`].
@@ -258,73 +224,6 @@ impl Journal {
         Ok(())
     }
 
-    pub(super) fn append(
-        &mut self,
-        kind: Kind,
-        account: AccountId,
-        number: u64,
-        piece: u16,
-        payload: Payload,
-        copy: bool,
-    ) -> Result<Position, AppendError> {
-        if self.read_only {
-            return Err(AppendError::ReadOnly);
-        }
-        if payload.len() > self.superblock.payload_bytes_max() {
-            return Err(AppendError::TooLarge);
-        }
-        let bytes = frame::frame_bytes(payload.len());
-        if !self.has_room(bytes, kind, copy) {
-            return Err(AppendError::Full);
-        }
-        let position = Position(self.last.0 + 1);
-        self.plan(bytes);
-        self.last = position;
-        self.pending_bytes += bytes as usize;
-        self.pending.push(Frame {
-            kind,
-            account,
-            piece,
-            number,
-            position,
-            payload,
-            copy,
-            joined: false,
-            offset: 0,
-        });
-        Ok(position)
-    }
-
-    /// Whether a body's frame would be taken now.
-    pub fn takes_body(&self, payload_bytes: usize) -> bool {
-        self.read_only || self.has_room(frame::frame_bytes(payload_bytes), Kind::Body, false)
-    }
-
-    fn has_room(&self, bytes: u64, kind: Kind, copy: bool) -> bool {
-        let free = (self.free.len() + self.suspect.len()).saturating_sub(self.claimed);
-        let records = SEGMENTS_RESERVED_FOR_RETRY + SEGMENTS_RESERVED_FOR_COMPACTION;
-        let bodies = records + SEGMENTS_RESERVED_FOR_RECORDS;
-        if bytes <= self.room {
-            // What compaction has opened is not for new bodies, or they would eat up the reserve by and by.
-            return copy || !matches!(kind, Kind::Body | Kind::Structure) || free >= bodies;
-        }
-        free > match kind {
-            _ if self.relieve => SEGMENTS_RESERVED_FOR_RETRY,
-            _ if copy => SEGMENTS_RESERVED_FOR_RETRY + 1,
-            Kind::Record | Kind::Witness | Kind::End => records,
-            Kind::Body | Kind::Structure => bodies,
-        }
-    }
-
-    /// Notes that a frame of so many bytes joins the pending ones.
-    fn plan(&mut self, bytes: u64) {
-        if bytes > self.room {
-            self.claimed += 1;
-            self.room = u64::from(self.superblock.segment_bytes) - SEGMENT_START;
-        }
-        self.room -= bytes;
-    }
-
     /// Bytes of frames appended and not yet durable, also those in flight.
     pub fn pending_bytes(&self) -> usize {
         self.pending_bytes
@@ -351,78 +250,24 @@ impl Journal {
             return None;
         }
         let mut frames = std::mem::take(&mut self.pending);
-        let runs = self.lay_out(&mut frames);
+        let (runs, drafts) = self.lay_out(&mut frames);
+        let highest = runs.iter().filter_map(|run| run.fresh.as_ref()).map(|fresh| fresh.index).max();
+        let mark =
+            highest.filter(|index| *index >= self.mark).map(|index| mark::above(index, &self.superblock));
         self.in_flight = true;
-        self.claimed = 0;
-        self.room = self.cursor.map_or(0, |at| u64::from(self.superblock.segment_bytes) - at.offset);
         Some(Batch {
             superblock: self.superblock.clone(),
             bytes: frames.iter().map(|frame| frame::frame_bytes(frame.payload.len()) as usize).sum(),
             frames,
             runs,
+            drafts,
+            mark,
             opening: self.opening,
             // Deliberate: not `self.durable`, which after an opening also counts positions that were cut off. A claim must be true for ever.
             durable: Position(self.end.position),
             end: self.end,
             segment: self.segment,
         })
-    }
-
-    fn lay_out(&mut self, frames: &mut [Frame]) -> Vec<Run> {
-        let segment_bytes = u64::from(self.superblock.segment_bytes);
-        let mut runs: Vec<Run> = Vec::new();
-        let (mut sequence, mut position) = (self.end.sequence, self.end.position);
-        for frame in frames {
-            let bytes = frame::frame_bytes(frame.payload.len());
-            let mut at = match self.cursor {
-                Some(at) if !self.relieve && at.offset + bytes <= segment_bytes => {
-                    if runs.is_empty() {
-                        let offset = self.superblock.base(at.index) + at.offset;
-                        runs.push(Run { offset, fresh: None, frames: 0 });
-                    }
-                    at
-                }
-                _ => {
-                    let fresh = self.fresh(frame, sequence, position);
-                    sequence = fresh.sequence;
-                    self.relieve = false;
-                    let at = Cursor { index: fresh.index, offset: SEGMENT_START };
-                    let offset = self.superblock.base(at.index);
-                    runs.push(Run { offset, fresh: Some(fresh), frames: 0 });
-                    at
-                }
-            };
-            if let Some(run) = runs.last_mut() {
-                run.frames += 1;
-            }
-            frame.offset = self.superblock.base(at.index) + at.offset;
-            at.offset += bytes;
-            position = frame.position.0;
-            self.cursor = Some(at);
-        }
-        if let Some(at) = &mut self.cursor {
-            at.offset = at.offset.next_multiple_of(BLOCK_BYTES as u64);
-        }
-        runs
-    }
-
-    /// Takes a free segment into use for this frame, behind the frame of this position in that segment.
-    fn fresh(&mut self, first: &Frame, before: u64, end: u64) -> Fresh {
-        let index = self.free.pop_front().or_else(|| self.suspect.pop());
-        let index = index.expect("append and finish have made sure that there are enough");
-        self.sequence += 1;
-        let incarnation = self.nonce.hash(&[&self.sequence.to_le_bytes()]);
-        if let Some(slot) = self.incarnations.get_mut(index as usize) {
-            *slot = Some(incarnation);
-        }
-        // Deliberate: without a cursor there may be anything behind the end, as after a cut or a failed write.
-        let regular = self.cursor.is_some();
-        let sequence = self.sequence;
-        let (first_position, joined) = (first.position, first.joined);
-        let member =
-            Member { first: first_position.0, joined, ..Member::new(index, sequence, incarnation, before) };
-        let (members, freed) = self.enlist(member, end, regular);
-        Fresh { index, sequence, incarnation, first_position, regular, joined, members, freed }
     }
 
     /// Ends a batch: `result` is what [`Batch::write`] returned.
@@ -439,22 +284,26 @@ impl Journal {
         self.failed_once = false;
         self.end = batch.end;
         self.segment = batch.segment;
+        self.mark = batch.mark.unwrap_or(self.mark);
         self.durable = Position(batch.end.position);
         self.pending_bytes -= batch.bytes;
         let mut accounts = Vec::new();
         for frame in &batch.frames {
-            self.count_frame(frame.offset, frame::frame_bytes(frame.payload.len()), frame.kind);
+            self.count_frame(frame);
             match frame.kind {
                 Kind::Record => {
                     accounts.extend((!frame.copy).then_some(frame.account));
                 }
                 Kind::Witness => self.witnessed = frame.position,
-                Kind::End => {}
+                Kind::End | Kind::Snapshot => {}
                 Kind::Body | Kind::Structure => {
                     let slot = super::index::Slot::new(frame.offset, frame.payload.len());
                     self.index.insert(frame.kind, BodyId(frame.number), frame.piece, slot);
                 }
             }
+        }
+        for draft in &batch.drafts {
+            self.count_summary(draft.offset, draft.bytes());
         }
         for fresh in batch.runs.iter().filter_map(|run| run.fresh.as_ref()) {
             fresh.freed.iter().for_each(|index| self.free_again(*index));
@@ -477,11 +326,7 @@ impl Journal {
         let later = std::mem::replace(&mut self.pending, batch.frames);
         self.pending.extend(later);
         self.cursor = None;
-        self.room = 0;
-        self.claimed = 0;
-        let sizes: Vec<u64> =
-            self.pending.iter().map(|frame| frame::frame_bytes(frame.payload.len())).collect();
-        sizes.into_iter().for_each(|bytes| self.plan(bytes));
+        self.plan_again();
         if self.claimed > self.free.len() + self.suspect.len() {
             return self.fail();
         }
@@ -550,7 +395,7 @@ impl Journal {
         let used = self.incarnations.iter().flatten().count() as u64 * segment_bytes;
         Capacity {
             raw_bytes: u64::from(self.superblock.segment_count) * segment_bytes,
-            used_bytes: used - self.cursor.map_or(0, |at| segment_bytes - at.offset),
+            used_bytes: used - self.cursor.as_ref().map_or(0, |at| segment_bytes - at.offset),
             free_segments: (self.free.len() + self.suspect.len()) as u32,
             live_bytes: (0..self.superblock.segment_count).map(|index| self.index.live_bytes(index)).sum(),
         }
@@ -570,8 +415,8 @@ impl Journal {
 pub(super) fn recover(
     device: &dyn Device,
     index: &mut Index,
-    visit: &mut dyn FnMut(Found<'_>),
-    verify: bool,
+    visit: &mut dyn FnMut(Event<'_>),
+    trust: Trust,
     until: u64,
 ) -> Result<(Superblock, Recovered), OpenError> {
     // A page whose writing failed is still in the cache, and looks well there.
@@ -584,8 +429,18 @@ pub(super) fn recover(
     if !superblock.fits(device.size()) {
         return Err(OpenError::Truncated);
     }
-    index.measure(superblock.segment_bytes, superblock.segment_count);
-    let mut recovered = Scan::new(device, &superblock, index, visit, verify, until).run()?;
+    let mut recovered = None;
+    for with_snapshot in [trust == Trust::Snapshot, false] {
+        *index = Index::default();
+        index.measure(superblock.segment_bytes, superblock.segment_count);
+        recovered = Scan::new(device, &superblock, index, visit, trust == Trust::Nothing, until)
+            .run(with_snapshot)?;
+        if recovered.is_some() {
+            break;
+        }
+        visit(Event::Forget);
+    }
+    let mut recovered = recovered.expect("without a snapshot there is always something");
     recovered.report.bad_copies += 2 - copies;
     if !recovered.report.unreadable.is_empty() {
         // A device that gives nothing any more has no bad blocks: it is gone, and without what it holds nothing may be given out.

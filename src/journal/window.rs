@@ -21,6 +21,8 @@ pub(super) struct Window<'a> {
     bytes: u64,
     start: u64,
     buffer: Vec<u8>,
+    /// A place in the segment, and how many bytes from there, or from a later place, are searched. `None`: all.
+    pub reach: Option<(u64, u64)>,
     /// Blocks that could not be read: offsets on the device.
     pub unreadable: Vec<u64>,
 }
@@ -39,6 +41,7 @@ impl<'a> Window<'a> {
             bytes: u64::from(superblock.segment_bytes),
             start: 0,
             buffer: Vec::new(),
+            reach: None,
             unreadable: Vec::new(),
         }
     }
@@ -99,8 +102,9 @@ impl<'a> Window<'a> {
     /// The first frame at or behind `offset`, wherever frames can begin.
     pub(super) fn search(&mut self, offset: u64) -> Option<(u64, Header)> {
         let (superblock, incarnation, bytes) = (self.superblock, self.incarnation, self.bytes);
+        let reach = self.reach.map_or(bytes, |(place, span)| bytes.min(place.max(offset) + span));
         let mut offset = offset.next_multiple_of(ALIGNMENT);
-        while offset + HEADER_BYTES as u64 <= bytes {
+        while offset + HEADER_BYTES as u64 <= reach {
             let at = self.at(offset, HEADER_BYTES as u64);
             let places = (at.len() - HEADER_BYTES) / ALIGNMENT as usize + 1;
             for (place, word) in at.chunks_exact(ALIGNMENT as usize).take(places).enumerate() {

@@ -167,7 +167,7 @@ impl Progress {
                     self.publish(&store, &accounts);
                     committed(&store, accounts.contains(&AccountId::SETTINGS));
                     let idle = store.journal().pending_bytes() == 0;
-                    if idle && store.journal().pressure() > Pressure::None {
+                    if idle && store.journal().pressure() > Pressure::None || store.snapshot_due() {
                         shared.announce();
                     }
                     let ranges = store.journal_mut().take_discardable();
@@ -183,8 +183,8 @@ impl Progress {
         }
     }
 
-    /// One step of compaction: always where segments are short, otherwise when nobody waits for anything. What it appends goes out
-    /// with the next batch.
+    /// One step of compaction: always where segments are short, otherwise when nobody waits for anything; and then, if there is nothing to free,
+    /// a portion of a snapshot. What is appended goes out with the next batch.
     fn compact<'a>(&self, shared: &'a Shared, mut store: MutexGuard<'a, Store>) -> MutexGuard<'a, Store> {
         let idle = store.journal().pending_bytes() == 0;
         let portion = store.compaction(if idle { Pressure::Low } else { Pressure::High });
@@ -201,6 +201,9 @@ impl Progress {
         let gone_on = step == Step::Done || store.relieve();
         if gone_on && store.journal().pressure() > Pressure::None {
             shared.announce();
+        }
+        if idle && !gone_on && store.journal().pending_bytes() == 0 {
+            store.tell_snapshot();
         }
         let waiting = store.journal().pending_bytes() == 0 && !gone_on;
         self.exhausted.store(waiting, Ordering::Release);

@@ -50,7 +50,7 @@ const MESSAGE_RECORD_BYTES: u64 = 96;
 const FOLDER_RECORD_BYTES: u64 = 512;
 const ACCOUNT_RECORD_BYTES: u64 = 4096;
 /// Messages, or ranges of them, in one record.
-const PACKED: usize = 64;
+pub(super) const PACKED: usize = 64;
 
 /// What one step has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,25 +160,15 @@ impl Store {
         mentioned.copies(&self.state)
     }
 
-    fn given(&self) -> Record {
+    pub(super) fn given(&self) -> Record {
         let State { uid_validity, account_last, .. } = self.state;
         Record::Given { next_body: BodyId(self.next_body), uid_validity, account: account_last }
     }
 
-    /// Packs records into as few frames as possible: each record is true by itself.
     fn append_copies(&mut self, copies: &[Record]) -> Result<(), AppendError> {
         let most = self.journal.payload_bytes_max().min(crate::limits::COMPACTION_STEP_BYTES);
         let serial = self.state.serial;
-        let mut payload = record::encode(&[]);
-        let empty = payload.len();
-        for copy in copies {
-            let encoded = record::encode(std::slice::from_ref(copy));
-            if payload.len() > empty && payload.len() + encoded.len() > most {
-                self.journal.copy_record(serial, std::mem::replace(&mut payload, record::encode(&[])))?;
-            }
-            payload.extend_from_slice(encoded.get(empty..).unwrap_or_default());
-        }
-        if payload.len() > empty {
+        for payload in record::packed(copies, most) {
             self.journal.copy_record(serial, payload)?;
         }
         Ok(())
@@ -499,7 +489,7 @@ fn number_gap(number: u32, last: u32, used: impl Iterator<Item = u32>) -> (u32, 
     })
 }
 
-fn account_is(state: &State, account: &Account) -> Option<Record> {
+pub(super) fn account_is(state: &State, account: &Account) -> Option<Record> {
     let (phc, _) = state.settings.passwords.get(&account.id)?;
     Some(Record::AccountIs {
         account: account.id,
@@ -511,7 +501,7 @@ fn account_is(state: &State, account: &Account) -> Option<Record> {
     })
 }
 
-fn folder_is(account: AccountId, folder: &Folder) -> Record {
+pub(super) fn folder_is(account: AccountId, folder: &Folder) -> Record {
     Record::FolderIs {
         account,
         folder: folder.id,
@@ -528,14 +518,6 @@ impl Folder {
     fn live_at(&self, uid: Uid) -> Option<Present> {
         let index = self.messages.binary_search_by_key(&uid, |message| message.uid).ok()?;
         let message = self.messages.get(index).filter(|message| !message.expunged())?;
-        Some(Present {
-            uid,
-            body: message.body,
-            size: message.size,
-            charge: message.charge,
-            date: message.date,
-            flags: message.flags,
-            serial: message.serial,
-        })
+        Some(Present::from(message))
     }
 }

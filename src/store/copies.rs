@@ -253,3 +253,10 @@ impl From<&Present> for Message {
         Message { uid, size, charge, flags, serial, body, date }
     }
 }
+
+impl From<&Message> for Present {
+    fn from(message: &Message) -> Present {
+        let Message { uid, size, charge, flags, serial, body, date } = *message;
+        Present { uid, body, size, charge, date, flags, serial }
+    }
+}

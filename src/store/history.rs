@@ -16,6 +16,9 @@ use super::{Access, Certificate, Network, StoreError};
 use crate::limits::{HISTORY_ENTRIES_MAX, HISTORY_RECORDS_MAX};
 use crate::types::{AccountId, Position, Time};
 
+/// Records of one part of an entry that is told.
+const PART_RECORDS: usize = 64;
+
 /// Who has made a change, in words, and when.
 #[derive(Clone, Debug)]
 pub struct Note {
@@ -110,6 +113,23 @@ impl History {
             records.push(Record::Undone { from: next, to: self.last });
         }
         records
+    }
+
+    /// A part of it for who begins with nothing: of the first entry from this number on, its records from that one on; and where it goes on.
+    /// None: all has been told.
+    pub(super) fn part(&self, from: (u32, usize)) -> Option<(Vec<Record>, (u32, usize))> {
+        let Some(entry) = self.entries.iter().find(|entry| entry.number >= from.0) else {
+            let gone = Record::Undone { from: from.0, to: self.last };
+            return (from.0 <= self.last).then(|| (vec![gone], (self.last.saturating_add(1), 0)));
+        };
+        let number = entry.number;
+        let told = if number == from.0 { from.1 } else { 0 };
+        let whole = History { entries: [entry.clone()].into(), last: number }.tell(|_| true);
+        let own = whole.into_iter().filter(|record| !matches!(record, Record::Undone { .. }));
+        let records: Vec<Record> = own.skip(told).take(PART_RECORDS).collect();
+        let next =
+            if records.len() < PART_RECORDS { (number + 1, 0) } else { (number, told + records.len()) };
+        Some((records, next))
     }
 }
 

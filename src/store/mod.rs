@@ -10,12 +10,13 @@
 //! - [`settings`], [`folders`], [`mail`]: the verbs, by what they change.
 //! - [`compact`]: what is still to be said of a segment that is freed; `copies`: what that means to whoever reads it.
 //! - [`history`]: changes of the settings as a whole, and back again; [`network`]: what is set of it.
+//! - `tell`: everything that is true, in portions; [`snapshot`](self): when that is written.
 //! - [`bucket`]: how much a mailbox may hold and what a message costs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::journal::{AppendError, Bodies, Journal, OpenError, Payload, Pressure, Report};
+use crate::journal::{AppendError, Bodies, Event, Journal, OpenError, Payload, Pressure, Report};
 use crate::limits::{CHANGE_BYTES_MAX, COMPACTION_STEP_BYTES};
 use crate::types::{AccountId, BodyId, Position, Serial, Time};
 
@@ -31,8 +32,11 @@ pub mod network;
 mod parts;
 pub mod record;
 mod restore;
+mod rows;
 mod settings;
+mod snapshot;
 pub mod state;
+mod tell;
 pub mod view;
 
 pub use bucket::Reservation;
@@ -48,6 +52,8 @@ pub use view::{Entry, Told, View};
 
 use record::Record;
 
+#[cfg(test)]
+mod openings;
 #[cfg(test)]
 mod storm;
 #[cfg(test)]
@@ -106,6 +112,10 @@ pub struct Store {
     trial: Option<Trial>,
     /// How many there have been.
     trials: u32,
+    /// How far a snapshot has been told; None: none is being written.
+    telling: Option<tell::Teller>,
+    /// Nothing was missing when the store was opened, and nothing unknown: only then may a snapshot stand for what it was.
+    sound: bool,
 }
 
 impl Store {
@@ -118,12 +128,17 @@ impl Store {
         random: &mut dyn FnMut(&mut [u8]),
     ) -> Result<(Store, Report), OpenError> {
         let mut state = State::default();
-        let (mut journal, report) = Journal::open(device, random, &mut |found| {
-            state.replay(found.serial, found.position, found.payload);
+        let (mut journal, report) = Journal::open(device, random, &mut |event| match event {
+            Event::Record(found) => state.replay(found.serial, found.position, found.payload),
+            Event::Forget => state = State::default(),
         })?;
         let next_body = state.settle(&mut journal);
         let room = bucket::room(&journal);
-        Ok((Store { journal, state, next_body, incoming: Vec::new(), room, trial: None, trials: 0 }, report))
+        let sound = !report.is_damaged() && report.unknown_frames == 0 && state.unread_records == 0;
+        let incoming = Vec::new();
+        let store =
+            Store { journal, state, next_body, incoming, room, trial: None, trials: 0, telling: None, sound };
+        Ok((store, report))
     }
 
     /// The journal, for the committer and for reading pieces.
@@ -202,6 +217,7 @@ impl Store {
                 Step::Stuck | Step::Nothing => break,
             }
         }
+        self.tell_snapshot();
         self.commit_pending()
     }
 
@@ -228,7 +244,11 @@ impl Store {
     /// The medium cannot be read. The state is left as it was; the gate hides what was never durable.
     pub fn fall_back(&mut self) -> Result<(), OpenError> {
         let mut state = State::succeeding(&self.state);
-        self.journal.read_again(&mut |found| state.replay(found.serial, found.position, found.payload))?;
+        let former = &self.state;
+        self.journal.read_again(&mut |event| match event {
+            Event::Record(found) => state.replay(found.serial, found.position, found.payload),
+            Event::Forget => state = State::succeeding(former),
+        })?;
         state.settle(&mut self.journal);
         self.state = state;
         Ok(())

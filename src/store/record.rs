@@ -174,6 +174,7 @@ pub enum Record {
         /// Where.
         folder: FolderId,
         /// Which.
+        #[serde(with = "super::rows")]
         messages: Vec<Present>,
     },
     /// These messages have these flags, since that change.
@@ -298,7 +299,7 @@ pub enum Record {
 }
 
 /// A message in a folder, as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present {
     /// Its UID there.
     pub uid: Uid,
@@ -323,6 +324,23 @@ pub fn encode(records: &[Record]) -> Vec<u8> {
         payload = postcard::to_extend(record, payload).expect("a Vec takes whatever postcard writes");
     }
     payload
+}
+
+/// Payloads of at most `most` bytes, as few as possible, of records that are each true by itself. A record that is larger by itself makes
+/// a payload that is too large.
+pub fn packed(records: &[Record], most: usize) -> Vec<Vec<u8>> {
+    let empty = encode(&[]).len();
+    let mut payloads: Vec<Vec<u8>> = Vec::new();
+    for record in records {
+        let encoded = encode(std::slice::from_ref(record));
+        match payloads.last_mut() {
+            Some(last) if last.len() + encoded.len() - empty <= most => {
+                last.extend_from_slice(encoded.get(empty..).unwrap_or_default());
+            }
+            _ => payloads.push(encoded),
+        }
+    }
+    payloads
 }
 
 /// The records of a payload; None if this program does not know their schema or they do not parse.

@@ -4,16 +4,14 @@
 //! backup is not known here, so whatever is given out from now on jumps ahead of it. Refuses to judge: a damaged piece of a message is
 //! left out, counted, and told to who fetches it.
 
-use super::record::{self, Present, Record};
-use super::state::{Account, Folder, Message, Settings, State};
+use super::record::{self, Record};
+use super::state::Folder;
+use super::tell::Teller;
 use super::{Store, StoreError, bucket};
 use crate::limits::{
     PENDING_BYTES, PIECE_BYTES, RESTORE_SERIALS_SKIPPED, RESTORE_UIDS_SKIPPED, RESTORE_UIDVALIDITIES_SKIPPED,
 };
 use crate::types::{AccountId, BodyId, Serial, Uid};
-
-/// Messages in one record.
-const PACKED: usize = 64;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,10 +54,23 @@ pub fn restore(
         progress((all * number).checked_div(count).unwrap_or(all), all);
     }
     let serial = Serial(source.state.serial.0 + RESTORE_SERIALS_SKIPPED);
-    for records in everything(&source.state, source.next_body) {
-        commit_if(target, PENDING_BYTES)?;
-        let payload = record::encode(&records);
-        target.journal.append_record(AccountId::SETTINGS, serial, payload)?;
+    let given = Record::Given {
+        next_body: BodyId(source.next_body),
+        uid_validity: source.state.uid_validity.saturating_add(RESTORE_UIDVALIDITIES_SKIPPED),
+        account: source.state.account_last,
+    };
+    let most = target.journal.payload_bytes_max();
+    let mut teller = Teller::default();
+    let mut records = vec![given];
+    loop {
+        for payload in record::packed(&records, most) {
+            commit_if(target, PENDING_BYTES)?;
+            target.journal.append_record(AccountId::SETTINGS, serial, payload)?;
+        }
+        if teller.is_done() {
+            break;
+        }
+        records = teller.next(&source.state, most).into_iter().map(ahead).collect();
     }
     commit_if(target, 0)?;
     restored.messages = all;
@@ -97,93 +108,13 @@ fn copy_body(source: &Store, target: &mut Store, body: BodyId, size: u32) -> Res
     Ok(damaged)
 }
 
-/// All that is true, a frame's records at a time; numbers that will be given out jump ahead.
-fn everything(state: &State, next_body: u64) -> impl Iterator<Item = Vec<Record>> + '_ {
-    let given = Record::Given {
-        next_body: BodyId(next_body),
-        uid_validity: state.uid_validity.saturating_add(RESTORE_UIDVALIDITIES_SKIPPED),
-        account: state.account_last,
-    };
-    let accounts = state.accounts.values().flat_map(|account| mailbox(&state.settings, account));
-    settings(state).chain([given]).map(|record| vec![record]).chain(accounts)
-}
-
-fn settings(state: &State) -> impl Iterator<Item = Record> + '_ {
-    // Each one by name: a setting that nobody has thought of here would be lost.
-    let Settings {
-        position: _,
-        domains,
-        addresses: _,
-        passwords: _,
-        aliases,
-        admin,
-        certificate,
-        network,
-        host,
-        time_servers,
-        history,
-    } = &state.settings;
-    let aliases = aliases
-        .iter()
-        .map(|(address, target)| Record::AliasAdded { address: address.clone(), target: target.clone() });
-    let admin = admin.iter().map(|phc| Record::AdminPassword(phc.clone()));
-    let certificate = certificate
-        .iter()
-        .map(|shown| Record::Certificate { chain: shown.chain.clone(), key: shown.key.clone() });
-    let whole = [
-        Record::DomainsAre(domains.clone()),
-        Record::Network(network.clone()),
-        Record::HostName(host.clone()),
-        Record::TimeServers(time_servers.clone()),
-    ];
-    let clock = state.clock.map(Record::Clock);
-    whole
-        .into_iter()
-        .chain(aliases)
-        .chain(admin)
-        .chain(certificate)
-        .chain(clock)
-        .chain(history.tell(|_| true))
-}
-
-fn mailbox<'a>(settings: &'a Settings, account: &'a Account) -> impl Iterator<Item = Vec<Record>> + 'a {
-    let id = account.id;
-    let phc = settings.passwords.get(&id).map(|(phc, _)| phc.clone()).unwrap_or_default();
-    let itself = vec![
-        Record::AccountIs {
-            account: id,
-            address: account.address.clone(),
-            class: account.class,
-            bucket_bytes: account.bucket_bytes,
-            phc,
-            folder_last: account.folder_last,
-        },
-        Record::KeywordsAre { account: id, names: account.keywords.clone() },
-        Record::SubscriptionsAre { account: id, names: account.subscriptions.iter().cloned().collect() },
-    ];
-    std::iter::once(itself).chain(account.folders.values().flat_map(move |folder| messages(id, folder)))
-}
-
-fn messages(account: AccountId, folder: &Folder) -> impl Iterator<Item = Vec<Record>> + '_ {
-    let itself = Record::FolderIs {
-        account,
-        folder: folder.id,
-        name: folder.name.clone(),
-        uid_validity: folder.uid_validity,
-        special: folder.special,
-        uid_next: Uid(folder.uid_next.0.saturating_add(RESTORE_UIDS_SKIPPED)),
-        serial: folder.serial,
-    };
-    let mut rest = folder.live().map(|message| present(*message)).peekable();
-    let packed = std::iter::from_fn(move || {
-        rest.peek()?;
-        let messages = rest.by_ref().take(PACKED).collect();
-        Some(vec![Record::MessagesAre { account, folder: folder.id, messages }])
-    });
-    std::iter::once(vec![itself]).chain(packed)
-}
-
-fn present(message: Message) -> Present {
-    let Message { uid, size, charge, flags, serial, body, date } = message;
-    Present { uid, body, size, charge, date, flags, serial }
+/// Of a fact: what will be given out jumps ahead.
+fn ahead(record: Record) -> Record {
+    match record {
+        Record::FolderIs { account, folder, name, uid_validity, special, uid_next, serial } => {
+            let uid_next = Uid(uid_next.0.saturating_add(RESTORE_UIDS_SKIPPED));
+            Record::FolderIs { account, folder, name, uid_validity, special, uid_next, serial }
+        }
+        other => other,
+    }
 }

@@ -42,9 +42,14 @@ pub(super) fn open(device: &Arc<Memory>, seed: u64) -> Option<(Shared, Report)> 
 }
 
 /// The state of the last commit, and each since.
+#[derive(Clone)]
 pub(super) struct Trail(pub(super) Vec<Vec<String>>);
 
 impl Trail {
+    pub(super) fn of(shared: &Shared) -> Trail {
+        Trail(vec![lines(&shared.lock().state)])
+    }
+
     pub(super) fn now(&mut self, shared: &Shared) {
         let now = lines(&shared.lock().state);
         if self.0.last() != Some(&now) {
@@ -64,7 +69,7 @@ impl Trail {
 }
 
 /// Does so many things, most of them on mail, until the power goes.
-fn work(shared: &Shared, trail: &mut Trail, random: &mut Random, things: u64) {
+pub(super) fn work(shared: &Shared, trail: &mut Trail, random: &mut Random, things: u64) {
     for _ in 0..things {
         act(shared, trail, random);
         if random.below(2) == 0 && !trail.commit(shared) {
@@ -174,10 +179,10 @@ pub(super) fn judge(device: &Arc<Memory>, trail: &mut Trail, seed: u64, what: &s
 }
 
 /// A store that has been written over a few times.
-fn used(seed: u64) -> Memory {
-    let device = Memory::new(25 * 32 * 1024);
+pub(super) fn used(seed: u64, segments: u64, segment_bytes: u32) -> Memory {
+    let device = Memory::new(segments * u64::from(segment_bytes));
     let mut random = Random(seed);
-    let options = Format { segment_bytes: Some(32 * 1024), force: false };
+    let options = Format { segment_bytes: Some(segment_bytes), force: false };
     format(&device, &options, &mut |bytes| random.fill(bytes)).expect("formats");
     let device = Arc::new(device);
     let (shared, _) = open(&device, seed).expect("opens");
@@ -206,7 +211,7 @@ fn used(seed: u64) -> Memory {
 
 /// Cuts one workload at every `stride`th operation. Returns how many states were seen.
 fn storm(seed: u64, stride: u64) -> u32 {
-    let base = used(seed);
+    let base = used(seed, 25, 32 * 1024);
     let run = |cut: Option<u64>| {
         let device = Arc::new(base.copy());
         let (shared, _) = open(&device, seed + 1).expect("opens");
@@ -261,7 +266,7 @@ fn nothing_told_is_lost_while_segments_are_used_again() {
 /// Applying a copy where it was made changes nothing.
 #[test]
 fn a_copy_says_what_is_true() {
-    let device = Arc::new(used(9));
+    let device = Arc::new(used(9, 25, 32 * 1024));
     let (shared, _) = open(&device, 9).expect("opens");
     let mut store = shared.lock();
     let before = lines(&store.state);

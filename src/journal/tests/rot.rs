@@ -41,8 +41,7 @@ fn sample() -> Sample {
 
 /// Holds a damaged copy against the sample; whether damage was reported.
 fn judge(sample: &Sample, device: Arc<dyn Device>, what: &str) -> bool {
-    let Opened { journal, report, records } = open(device.clone(), 9);
-    let checked = verify(device.as_ref()).unwrap();
+    let Opened { journal, report, checked, records } = open(device.clone(), 9);
     let excused = |position: u64| {
         let lost = |lost: &Lost| (lost.first.0..=lost.last.0).contains(&position);
         // How many frames an unreadable end held cannot be told, but that there were some is.
