@@ -345,7 +345,7 @@ impl Journal {
     /// # Errors
     /// As for any frame; but copies may take the reserve.
     pub fn copy_record(&mut self, serial: Serial, payload: Vec<u8>) -> Result<(), AppendError> {
-        self.append(Kind::Record, AccountId::SETTINGS, serial.0, 0, payload.into(), true).map(drop)
+        self.append(Kind::Record, AccountId::SETTINGS, serial.0, 0, payload, true).map(drop)
     }
 
     /// Everything of this portion that counts has been appended. With the last one the segment is leaving.
@@ -368,7 +368,7 @@ impl Journal {
                 && !self.is_leaving(index)
             {
                 let payload = end.to_le_bytes().to_vec();
-                self.append(Kind::End, AccountId::SETTINGS, sequence, 0, payload.into(), true)?;
+                self.append(Kind::End, AccountId::SETTINGS, sequence, 0, payload, true)?;
                 self.members[before].open = true;
             }
             self.leaving.push(Leaving { index: gone.index, after: self.last });

@@ -187,7 +187,7 @@ impl Journal {
         serial: Serial,
         payload: Vec<u8>,
     ) -> Result<Position, AppendError> {
-        self.append(Kind::Record, account, serial.0, 0, payload.into(), false)
+        self.append(Kind::Record, account, serial.0, 0, payload, false)
     }
 
     /// Takes a piece of a message. The body is forgotten again when it is released, or by [`Journal::drop_unheld`].
@@ -198,7 +198,7 @@ impl Journal {
         piece: u16,
         payload: impl Into<Payload>,
     ) -> Result<Position, AppendError> {
-        let position = self.append(Kind::Body, account, body.0, piece, payload.into(), false)?;
+        let position = self.append(Kind::Body, account, body.0, piece, payload, false)?;
         self.index.expect(body);
         Ok(position)
     }
@@ -210,7 +210,7 @@ impl Journal {
         body: BodyId,
         payload: impl Into<Payload>,
     ) -> Result<Position, AppendError> {
-        let position = self.append(Kind::Structure, account, body.0, 0, payload.into(), false)?;
+        let position = self.append(Kind::Structure, account, body.0, 0, payload, false)?;
         self.index.expect(body);
         Ok(position)
     }
@@ -219,7 +219,7 @@ impl Journal {
     /// on a rotten newest frame is not mistaken for a torn one, and the next opening goes on in the same segment.
     pub fn append_witness(&mut self) -> Result<(), AppendError> {
         if self.last > self.witnessed {
-            self.append(Kind::Witness, AccountId(0), 0, 0, Vec::new().into(), false)?;
+            self.append(Kind::Witness, AccountId(0), 0, 0, Vec::new(), false)?;
         }
         Ok(())
     }
