@@ -135,6 +135,7 @@ use crate::limits::BLOCK_BYTES;
 use crate::types::{AccountId, BodyId, Position, Serial};
 
 mod batch;
+mod catalogue;
 mod frame;
 mod index;
 mod reclaim;
