@@ -253,7 +253,7 @@ fn observe(world: &World) -> Model {
                 model.uid_next.insert(key.clone(), folder.uid_next.0);
                 model.folders.insert(key.clone(), BTreeMap::new());
                 for message in folder.live() {
-                    bodies.push((key.clone(), *message));
+                    bodies.push((key.clone(), message));
                 }
             }
         }

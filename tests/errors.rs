@@ -82,7 +82,7 @@ fn told(shared: &Shared) -> String {
             text += &format!("{} {} {}: ", folder.name, folder.uid_validity, folder.uid_next);
             for message in folder.live() {
                 text += &format!("{}/{:?}/{} ", message.uid, message.flags, message.serial);
-                messages.push(*message);
+                messages.push(message);
             }
         }
     }

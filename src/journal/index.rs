@@ -1,12 +1,13 @@
 //! Where the pieces of the bodies lie, and how to read one.
 //!
 //! In memory only: made anew at every opening from the frames. Refuses to hand out bytes whose checksum does not fit.
-//! Eight bytes per piece: a store of a million messages must fit the box.
+//! How bodies are kept in little memory is [`super::catalogue`].
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
+use super::catalogue::{Body, Catalogue};
 use super::frame::{self, HEADER_BYTES, Header, Key, Kind};
 use super::payload;
 use crate::device::Device;
@@ -14,13 +15,13 @@ use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::types::BodyId;
 
 /// Bits of a slot that hold the payload's length.
-const LENGTH_BITS: u32 = 20;
+pub(super) const LENGTH_BITS: u32 = 20;
 
 const _: () = assert!(PAYLOAD_BYTES_MAX < 1 << LENGTH_BITS);
 
 /// A frame's offset on the device over its alignment, and its payload's length. 0: none, for frames never lie at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Slot(u64);
+pub(super) struct Slot(pub(super) u64);
 
 impl Slot {
     pub(super) const NONE: Slot = Slot(0);
@@ -38,23 +39,6 @@ impl Slot {
     }
 }
 
-/// The frames of one body. Most messages have one piece, so the first needs no allocation of its own.
-#[derive(Default)]
-struct Body {
-    first: Slot,
-    structure: Slot,
-    #[expect(clippy::box_collection, reason = "eight bytes instead of 24, absent in almost every body")]
-    others: Option<Box<Vec<Slot>>>,
-    uses: u32,
-}
-
-impl Body {
-    fn slots(&self) -> impl Iterator<Item = Slot> {
-        let others = self.others.iter().flat_map(|others| others.iter().copied());
-        [self.first, self.structure].into_iter().chain(others)
-    }
-}
-
 /// Counts a frame as live, or no longer.
 fn count(live: &mut [u64], segment_bytes: u64, slot: Slot, more: bool) {
     let segment = slot.offset().checked_div(segment_bytes).and_then(|nth| nth.checked_sub(1));
@@ -67,7 +51,7 @@ fn count(live: &mut [u64], segment_bytes: u64, slot: Slot, more: bool) {
 /// All bodies.
 #[derive(Default)]
 pub(super) struct Index {
-    bodies: BTreeMap<BodyId, Body>,
+    bodies: Catalogue,
     /// Of any body ever expected, also of those forgotten again.
     highest: BodyId,
     /// By segment: bytes of the frames that are found here. Empty until `measure`.
@@ -90,26 +74,29 @@ impl Index {
     /// Makes the body known: only known bodies take frames, so a body released while its frames wait for the disk is gone.
     pub(super) fn expect(&mut self, body: BodyId) {
         self.highest = self.highest.max(body);
-        self.bodies.entry(body).or_default();
+        self.bodies.expect(body);
     }
 
     /// Notes where a frame of a known body lies.
     pub(super) fn insert(&mut self, kind: Kind, body: BodyId, piece: u16, slot: Slot) {
-        let Some(entry) = self.bodies.get_mut(&body) else { return };
-        let before = match (kind, piece.checked_sub(1)) {
-            (Kind::Record | Kind::Snapshot | Kind::Witness | Kind::End, _) => return,
-            (Kind::Structure, _) => std::mem::replace(&mut entry.structure, slot),
-            (Kind::Body, None) => std::mem::replace(&mut entry.first, slot),
-            (Kind::Body, Some(at)) => {
-                let others = entry.others.get_or_insert_default();
-                if others.len() <= usize::from(at) {
-                    others.resize(usize::from(at) + 1, Slot::NONE);
+        let before = self.bodies.change(body, |body| {
+            let place = match (kind, piece.checked_sub(1)) {
+                (Kind::Record | Kind::Snapshot | Kind::Witness | Kind::End, _) => return None,
+                (Kind::Structure, _) => &mut body.structure,
+                (Kind::Body, None) => &mut body.first,
+                (Kind::Body, Some(at)) => {
+                    if body.others.len() <= usize::from(at) {
+                        body.others.resize(usize::from(at) + 1, Slot::NONE);
+                    }
+                    &mut body.others[usize::from(at)]
                 }
-                std::mem::replace(&mut others[usize::from(at)], slot)
-            }
-        };
-        count(&mut self.live, self.segment_bytes, before, false);
-        count(&mut self.live, self.segment_bytes, slot, true);
+            };
+            Some(std::mem::replace(place, slot))
+        });
+        if let Some(before) = before.flatten() {
+            count(&mut self.live, self.segment_bytes, before, false);
+            count(&mut self.live, self.segment_bytes, slot, true);
+        }
     }
 
     /// Notes where a piece, or with `None` the structure, lies, unless that is known.
@@ -121,62 +108,57 @@ impl Index {
         }
     }
 
-    /// All bodies from this one on: the first piece, the structure, further pieces.
-    pub(super) fn bodies_from(&self, from: BodyId) -> impl Iterator<Item = (BodyId, Slot, Slot, &[Slot])> {
-        self.bodies.range(from..).map(|(body, entry)| {
-            let others = entry.others.as_ref().map_or(&[][..], |others| others.as_slice());
-            (*body, entry.first, entry.structure, others)
-        })
+    /// All bodies from this one on.
+    pub(super) fn bodies_from(&self, from: BodyId) -> impl Iterator<Item = (BodyId, Cow<'_, Body>)> {
+        self.bodies.from(from)
     }
 
     /// Where a piece lies, or with `None` the structure.
     pub(super) fn find(&self, body: BodyId, piece: Option<u16>) -> Option<Slot> {
-        let entry = self.bodies.get(&body)?;
+        let body = self.bodies.get(body)?;
         let slot = match piece.map(|piece| piece.checked_sub(1)) {
-            None => entry.structure,
-            Some(None) => entry.first,
-            Some(Some(at)) => *entry.others.as_ref()?.get(usize::from(at))?,
+            None => body.structure,
+            Some(None) => body.first,
+            Some(Some(at)) => *body.others.get(usize::from(at))?,
         };
         Some(slot).filter(|slot| *slot != Slot::NONE)
     }
 
     pub(super) fn hold(&mut self, body: BodyId) {
-        let entry = self.bodies.entry(body).or_default();
-        entry.uses = entry.uses.saturating_add(1);
+        self.bodies.expect(body);
+        self.bodies.change(body, |body| body.uses = body.uses.saturating_add(1));
     }
 
     pub(super) fn release(&mut self, body: BodyId) {
-        if let Some(entry) = self.bodies.get_mut(&body) {
-            entry.uses = entry.uses.saturating_sub(1);
-            if entry.uses == 0
-                && let Some(gone) = self.bodies.remove(&body)
-            {
-                gone.slots().for_each(|slot| count(&mut self.live, self.segment_bytes, slot, false));
-            }
+        let left = self.bodies.change(body, |body| {
+            body.uses = body.uses.saturating_sub(1);
+            body.uses
+        });
+        if left == Some(0)
+            && let Some(gone) = self.bodies.remove(body)
+        {
+            gone.slots().for_each(|slot| count(&mut self.live, self.segment_bytes, slot, false));
         }
     }
 
     pub(super) fn knows(&self, body: BodyId) -> bool {
-        self.bodies.contains_key(&body)
+        self.bodies.get(body).is_some()
     }
 
     /// Forgets a body that nothing holds.
     pub(super) fn forget(&mut self, body: BodyId) {
-        if self.bodies.get(&body).is_some_and(|entry| entry.uses == 0) {
+        if self.bodies.get(body).is_some_and(|body| body.uses == 0) {
             self.release(body);
         }
     }
 
     pub(super) fn drop_unheld(&mut self) -> usize {
-        let before = self.bodies.len();
-        let (live, segment_bytes) = (&mut self.live, self.segment_bytes);
         self.bodies.retain(|_, body| {
             if body.uses == 0 {
-                body.slots().for_each(|slot| count(live, segment_bytes, slot, false));
+                body.slots().for_each(|slot| count(&mut self.live, self.segment_bytes, slot, false));
             }
             body.uses > 0
-        });
-        before - self.bodies.len()
+        })
     }
 
     pub(super) fn highest(&self) -> BodyId {
@@ -280,7 +262,6 @@ mod tests {
     fn a_slot_holds_far_offsets_and_the_largest_payload() {
         let slot = Slot::new((1 << 46) - 8, PAYLOAD_BYTES_MAX);
         assert_eq!((slot.offset(), slot.payload_bytes()), ((1 << 46) - 8, PAYLOAD_BYTES_MAX));
-        assert!(size_of::<Body>() <= 32);
     }
 
     #[test]

@@ -225,6 +225,7 @@ use crate::limits::BLOCK_BYTES;
 use crate::types::{AccountId, BodyId, Position, Serial};
 
 mod batch;
+mod catalogue;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

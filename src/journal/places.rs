@@ -46,13 +46,13 @@ pub(super) fn tell(
     out: &mut Vec<u8>,
 ) -> Option<BodyId> {
     let mut before = Before::default();
-    for (body, first, structure, others) in index.bodies_from(from) {
+    for (body, frames) in index.bodies_from(from) {
         if out.len() >= most {
             return Some(body);
         }
         let slot = |slot: Slot| Some(slot).filter(|slot| *slot != Slot::NONE && wanted(*slot));
-        let (first, structure) = (slot(first), slot(structure));
-        let others: Vec<Option<Slot>> = others.iter().map(|other| slot(*other)).collect();
+        let (first, structure) = (slot(frames.first), slot(frames.structure));
+        let others: Vec<Option<Slot>> = frames.others.iter().map(|other| slot(*other)).collect();
         let has_others = others.iter().any(Option::is_some);
         let bit = |is: bool, bit: u64| if is { bit } else { 0 };
         let bits =

@@ -57,7 +57,7 @@ impl Toy {
             }
             "get" => {
                 let mut store = cx.store();
-                let last = store.account(ACCOUNT).unwrap().folders[&FolderId::INBOX].messages.last().copied();
+                let last = store.account(ACCOUNT).unwrap().folders[&FolderId::INBOX].messages.last();
                 let last = last.unwrap();
                 self.sending = Some(Sending::new(last.body, 0..u64::from(last.size)));
                 return self.sending.as_ref().unwrap().load();

@@ -338,8 +338,7 @@ impl Mentioned {
     fn flags(&mut self, state: &State, place: Place, uids: &UidSet, serial: Serial) {
         let Some(folder) = folder_of(state, place) else { return };
         for (first, last) in &uids.0 {
-            let start = folder.messages.partition_point(|message| message.uid < *first);
-            let within = folder.messages[start..].iter().take_while(|message| message.uid <= *last);
+            let within = folder.messages.range(*first, *last);
             let newest = within.filter(|message| !message.expunged() && message.serial == serial);
             let uids: Vec<Uid> = newest.map(|message| message.uid).collect();
             if !uids.is_empty() {
@@ -474,9 +473,10 @@ fn folder_of(state: &State, (account, folder): Place) -> Option<&Folder> {
 
 /// The widest range around one in which the folder has no message.
 fn gap(folder: &Folder, (first, _): (Uid, Uid)) -> (Uid, Uid) {
-    let start = folder.messages.partition_point(|message| message.uid < first);
-    let before = folder.messages[..start].iter().rev().find(|message| !message.expunged());
-    let behind = folder.messages[start..].iter().find(|message| !message.expunged());
+    let there = |message: &super::Message| !message.expunged();
+    let before =
+        (0..folder.messages.rank(first)).rev().filter_map(|index| folder.messages.get(index)).find(there);
+    let behind = folder.messages.range(first, Uid(u32::MAX)).find(there);
     let first = before.map_or(Uid(1), |message| Uid(message.uid.0 + 1));
     let end = behind.map_or(folder.uid_next, |message| message.uid);
     (first, Uid(end.0.saturating_sub(1)))
@@ -516,8 +516,7 @@ pub(super) fn folder_is(account: AccountId, folder: &Folder) -> Record {
 impl Folder {
     /// The message of this UID, if it is there.
     fn live_at(&self, uid: Uid) -> Option<Present> {
-        let index = self.messages.binary_search_by_key(&uid, |message| message.uid).ok()?;
-        let message = self.messages.get(index).filter(|message| !message.expunged())?;
-        Some(Present::from(message))
+        let message = self.messages.find(uid).filter(|message| !message.expunged())?;
+        Some(Present::from(&message))
     }
 }

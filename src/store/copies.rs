@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::messages::bury;
+use super::packed::Messages;
 use super::record::{Present, Record};
 use super::state::{Account, Folder, Message, NO_TOMBSTONES, State};
 use crate::types::{AccountId, BodyId, Class, FolderId, Position, Serial, SpecialUse, Uid};
@@ -76,7 +77,7 @@ impl State {
             Record::MessagesGone { folder, uids, .. } => {
                 if let Some(folder) = account.folders.get_mut(folder) {
                     let serial = folder.serial;
-                    account.used_bytes -= folder.expunge(uids, serial, &mut self.holds);
+                    account.used_bytes -= folder.expunge(uids, serial);
                     bury(folder, &mut self.holds);
                 }
             }
@@ -123,13 +124,15 @@ impl State {
     pub(super) fn let_go_of_tombstones(&mut self) {
         let folders = self.accounts.values_mut().flat_map(|account| account.folders.values_mut());
         for folder in folders.filter(|folder| !folder.tombstones.is_empty()) {
-            let held =
-                folder.messages.iter_mut().filter(|message| message.expunged() && message.body != NO_BODY);
-            self.holds.extend(held.map(|message| (std::mem::replace(&mut message.body, NO_BODY), false)));
+            folder.messages.change(Uid(0), Uid(u32::MAX), |message| {
+                if message.expunged() && message.body != NO_BODY {
+                    self.holds.push((std::mem::replace(&mut message.body, NO_BODY), false));
+                }
+            });
         }
     }
 
-    /// The whole log has been read: what it has not said to exist was removed, and what came late takes its place.
+    /// The whole log has been read: what it has not said to exist was removed.
     pub(super) fn complete(&mut self) {
         let unknown = |known: bool, id| (!known).then_some(id);
         let gone: Vec<AccountId> =
@@ -141,12 +144,8 @@ impl State {
             let gone: Vec<FolderId> = gone.collect();
             gone.into_iter().for_each(|folder| account.remove_folder(folder, &mut self.holds));
             for folder in account.folders.values_mut() {
-                if !folder.late.is_empty() {
-                    folder.messages.extend(std::mem::take(&mut folder.late).into_values());
-                    folder.messages.sort_unstable_by_key(|message| message.uid);
-                }
                 // Copies have come in another order than the changes; views begin behind them all.
-                folder.changes.clear();
+                folder.changes = VecDeque::new();
                 folder.changes_from = newest;
                 folder.recent_from = folder.uid_next;
             }
@@ -206,10 +205,8 @@ impl Account {
 
     pub(super) fn remove_folder(&mut self, folder: FolderId, holds: &mut Vec<(BodyId, bool)>) {
         if let Some(gone) = self.folders.remove(&folder) {
-            let live = gone.live().chain(gone.late.values());
-            self.used_bytes -= live.map(|message| u64::from(message.charge)).sum::<u64>();
-            let bodies = gone.messages.iter().chain(gone.late.values());
-            holds.extend(bodies.map(|message| (message.body, false)));
+            self.used_bytes -= gone.live().map(|message| u64::from(message.charge)).sum::<u64>();
+            holds.extend(gone.messages.iter().map(|message| (message.body, false)));
         }
     }
 }
@@ -224,8 +221,7 @@ impl Folder {
             uid_next: Uid(1),
             serial: Serial(0),
             special: None,
-            messages: Vec::new(),
-            late: BTreeMap::new(),
+            messages: Messages::default(),
             known: false,
             tombstones: Vec::new(),
             tombstone_serials: NO_TOMBSTONES,

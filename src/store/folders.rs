@@ -257,7 +257,7 @@ fn tell_expunges(folder: &Folder, view: &mut View, serial: Serial, told: &mut Ve
                 view.expunging = Some((*uid, target));
                 return false;
             }
-            let index = folder.messages.partition_point(|message| message.uid < *uid);
+            let index = folder.messages.rank(*uid);
             told.push(Told::Expunged { seq: (index - gone) as u32 + 1, uid: *uid });
             gone += 1;
         }
@@ -278,7 +278,9 @@ fn tell_flags(folder: &Folder, view: &mut View, serial: Serial, told: &mut Vec<T
     let mut uids: Vec<Uid> = if since >= folder.changes_from {
         folder.changes.iter().rev().take_while(|(at, _)| *at > since).map(|(_, uid)| *uid).collect()
     } else {
-        folder.live().filter(|message| message.serial > since).map(|message| message.uid).collect()
+        let rest = folder.messages.range(from, Uid(u32::MAX));
+        let newer = rest.filter(|message| message.serial > since && !message.expunged());
+        newer.take(TOLD_AT_ONCE + 1).map(|message| message.uid).collect()
     };
     uids.sort_unstable();
     uids.dedup();

@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Weak};
 
-use super::copies::NO_BODY;
 use super::state::{Account, Folder, Message, NO_TOMBSTONES, State};
-use crate::types::{AccountId, BodyId, FolderId};
+use crate::types::{AccountId, FolderId};
 
 /// What the state that is made anew takes over from the one before.
 #[derive(Debug, Default)]
@@ -36,7 +35,7 @@ impl State {
             heirs.locks.insert(account.id, Arc::clone(&account.pop3));
             for folder in account.folders.values().filter(|folder| !folder.views.is_empty()) {
                 let tombstones = folder.messages.iter().filter(|message| message.expunged());
-                let seen = Seen { views: folder.views.clone(), tombstones: tombstones.copied().collect() };
+                let seen = Seen { views: folder.views.clone(), tombstones: tombstones.collect() };
                 heirs.folders.insert((account.id, folder.id), seen);
             }
         }
@@ -59,7 +58,7 @@ impl State {
             }
             for folder in found.values_mut() {
                 let seen = folders.remove(&(*id, folder.id)).unwrap_or_default();
-                seen.take_place(folder, &mut self.holds);
+                seen.take_place(folder);
             }
         }
     }
@@ -67,22 +66,18 @@ impl State {
 
 impl Seen {
     /// Tombstones are those that the views know, and with the serials that they know, unless the expunge was never durable.
-    fn take_place(self, folder: &mut Folder, holds: &mut Vec<(BodyId, bool)>) {
-        let gone = folder.messages.iter().filter(|message| message.expunged());
-        holds.extend(gone.map(|message| (message.body, false)));
+    fn take_place(self, folder: &mut Folder) {
         folder.messages.retain(|message| !message.expunged());
         (folder.tombstones, folder.tombstone_serials) = (Vec::new(), NO_TOMBSTONES);
         for message in self.tombstones {
-            if folder.index(message.uid).is_some() || message.uid >= folder.uid_next {
+            if folder.messages.find(message.uid).is_some() || message.uid >= folder.uid_next {
                 continue;
             }
-            holds.extend((message.body != NO_BODY).then_some((message.body, true)));
-            folder.messages.push(message);
+            folder.messages.insert(message);
             folder.tombstones.push((message.uid, message.serial));
             let (oldest, newest) = folder.tombstone_serials;
             folder.tombstone_serials = (oldest.min(message.serial), newest.max(message.serial));
         }
-        folder.messages.sort_by_key(|message| message.uid);
         folder.views = self.views;
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::bucket::{self, Reservation};
+use super::packed::Messages;
 use super::record::Record;
 use super::state::Message;
 use super::view::View;
@@ -324,7 +325,7 @@ impl Access<'_> {
         let from = known.folders.get(&source).ok_or(StoreError::Missing)?;
         let to = known.folders.get(&target).ok_or(StoreError::Missing)?;
         let messages: Vec<Message> =
-            members(&from.messages, set).filter(|message| message.uid < below).copied().collect();
+            members(&from.messages, set).filter(|message| message.uid < below).collect();
         if messages.is_empty() {
             return Ok(None);
         }
@@ -360,12 +361,7 @@ impl Access<'_> {
 }
 
 /// The messages of a set that are not expunged.
-fn members<'a>(messages: &'a [Message], set: &'a UidSet) -> impl Iterator<Item = &'a Message> {
-    set.0.iter().flat_map(move |(first, last)| {
-        let start = messages.partition_point(|message| message.uid < *first);
-        messages[start..]
-            .iter()
-            .take_while(move |message| message.uid <= *last)
-            .filter(|message| !message.expunged())
-    })
+fn members(messages: &Messages, set: &UidSet) -> impl Iterator<Item = Message> {
+    let ranges = set.0.iter().flat_map(|(first, last)| messages.range(*first, *last));
+    ranges.filter(|message| !message.expunged())
 }

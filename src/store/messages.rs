@@ -1,7 +1,7 @@
-//! What changes in a folder's array of messages: arrivals, flags, expunges; and the tombstones that views still have.
+//! What changes in a folder's messages: arrivals, flags, expunges; and the tombstones that views still have.
 //!
 //! Invariants: UIDs ascend; a tombstone is in `messages` and in `tombstones`, with the same serial; `unseen` counts what is not \Seen and not
-//! expunged, also of what came late.
+//! expunged.
 
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,70 +17,42 @@ impl Folder {
         self.uid_next = self.uid_next.max(Uid(message.uid.0.saturating_add(1)));
         self.serial = self.serial.max(message.serial);
         self.unseen += u32::from(!message.flags.contains(Flags::SEEN));
-        let before = if self.messages.last().is_none_or(|last| last.uid < message.uid) {
-            self.messages.push(message);
-            // A lower UID may have come late, but not this one.
-            self.late.remove(&message.uid)
-        } else if let Some(index) = self.index(message.uid) {
-            match &mut self.messages[index] {
-                // What has been expunged stays so.
-                there if there.expunged() => Some(message),
-                there => Some(std::mem::replace(there, message)),
-            }
-        } else {
-            self.late.insert(message.uid, message)
-        };
+        // What has been expunged stays so.
+        let expunged = self.messages.find(message.uid).is_some_and(|there| there.expunged());
+        let before = if expunged { Some(message) } else { self.messages.insert(message) };
         self.unseen -= before.map_or(0, |before| u32::from(!before.flags.contains(Flags::SEEN)));
         before
     }
 
     pub(super) fn flag(&mut self, uids: &UidSet, flags: Flags, serial: Serial) {
-        for (first, last) in uids.0.iter().filter(|(first, last)| first <= last) {
-            for (_, message) in self.late.range_mut(*first..=*last) {
-                self.unseen -= u32::from(!message.flags.contains(Flags::SEEN));
-                self.unseen += u32::from(!flags.contains(Flags::SEEN));
-                (message.flags, message.serial) = (flags, message.serial.max(serial));
-            }
-            let start = self.messages.partition_point(|message| message.uid < *first);
-            for index in start..self.messages.len() {
-                let message = &mut self.messages[index];
-                if message.uid > *last {
-                    break;
-                }
+        for (first, last) in &uids.0 {
+            self.messages.change(*first, *last, |message| {
                 // The same serial: records of one change follow each other.
                 let newer = message.serial < serial || message.serial == serial && message.flags != flags;
                 if message.expunged() || !newer {
-                    continue;
+                    return;
                 }
                 self.unseen -= u32::from(!message.flags.contains(Flags::SEEN));
                 self.unseen += u32::from(!flags.contains(Flags::SEEN));
                 (message.flags, message.serial) = (flags, serial);
-                self.changes.push_back((serial, message.uid));
-                if self.changes.len() > CHANGES_REMEMBERED
+                if self.changes.len() >= CHANGES_REMEMBERED
                     && let Some((oldest, _)) = self.changes.pop_front()
                 {
                     self.changes_from = oldest;
                 }
-            }
+                self.changes.push_back((serial, message.uid));
+            });
         }
         self.serial = self.serial.max(serial);
     }
 
     /// Turns messages into tombstones. Returns their charges, bytes.
-    pub(super) fn expunge(&mut self, uids: &UidSet, serial: Serial, holds: &mut Vec<(BodyId, bool)>) -> u64 {
+    pub(super) fn expunge(&mut self, uids: &UidSet, serial: Serial) -> u64 {
         let mut freed = 0;
-        for (first, last) in uids.0.iter().filter(|(first, last)| first <= last) {
-            while let Some(uid) = self.late.range(*first..=*last).next().map(|(uid, _)| *uid)
-                && let Some(message) = self.late.remove(&uid)
-            {
-                self.unseen -= u32::from(!message.flags.contains(Flags::SEEN));
-                freed += u64::from(message.charge);
-                holds.push((message.body, false));
-            }
-            let start = self.messages.partition_point(|message| message.uid < *first);
-            for message in self.messages[start..].iter_mut().take_while(|message| message.uid <= *last) {
+        for (first, last) in &uids.0 {
+            self.messages.change(*first, *last, |message| {
                 if message.expunged() {
-                    continue;
+                    return;
                 }
                 self.unseen -= u32::from(!message.flags.contains(Flags::SEEN));
                 freed += u64::from(message.charge);
@@ -88,7 +60,7 @@ impl Folder {
                 self.tombstones.push((message.uid, serial));
                 let (oldest, newest) = self.tombstone_serials;
                 self.tombstone_serials = (oldest.min(serial), newest.max(serial));
-            }
+            });
         }
         // Two runs that ascend: merged in one pass.
         self.tombstones.sort();

@@ -5,6 +5,7 @@
 //!
 //! - [`Shared`]: the store behind its one lock. Sessions come in through [`Access`], which notes what they have touched.
 //! - [`state`]: accounts, folders, messages in memory; `apply`.
+//! - [`packed`]: a folder's messages, in little memory.
 //! - [`view`]: what one session has been told of a folder.
 //! - [`record`]: the facts, as the journal keeps them.
 //! - [`settings`], [`folders`], [`mail`]: the verbs, by what they change.
@@ -29,6 +30,7 @@ pub mod history;
 mod mail;
 mod messages;
 pub mod network;
+pub mod packed;
 mod parts;
 pub mod record;
 mod restore;

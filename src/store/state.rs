@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use super::copies::NO_BODY;
 use super::heirs::Heirs;
 use super::history::History;
 use super::messages::bury;
 use super::network::Network;
+use super::packed::Messages;
 use super::parts::Parts;
 use super::record::{self, Record};
 use crate::journal::Journal;
@@ -145,9 +147,7 @@ pub struct Folder {
     /// What it is for.
     pub special: Option<SpecialUse>,
     /// Its messages by ascending UID, tombstones among them.
-    pub messages: Vec<Message>,
-    /// While the log is read: messages met behind ones of higher UIDs.
-    pub(super) late: BTreeMap<Uid, Message>,
+    pub messages: Messages,
     /// While the log is read: the fact that it exists has been met.
     pub(super) known: bool,
     /// The tombstones among `messages`: UID and the serial of the expunge, by ascending UID.
@@ -173,17 +173,13 @@ impl Folder {
     }
 
     /// Every message that is not expunged.
-    pub fn live(&self) -> impl Iterator<Item = &Message> {
+    pub fn live(&self) -> impl Iterator<Item = Message> {
         self.messages.iter().filter(|message| !message.expunged())
-    }
-
-    pub(super) fn index(&self, uid: Uid) -> Option<usize> {
-        self.messages.binary_search_by_key(&uid, |message| message.uid).ok()
     }
 }
 
 /// A message in a folder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Its UID.
     pub uid: Uid,
@@ -226,6 +222,8 @@ impl State {
             }
             None => self.unread_records += 1,
         }
+        // Bodies are counted when all has been read: copies have come in another order than the changes.
+        self.holds.clear();
     }
 
     /// Changes of several frames that are not whole: the power went before they were acknowledged, or the medium is damaged.
@@ -241,9 +239,10 @@ impl State {
         self.uid_validity = self.uid_validity.max(start);
         // Also the numbers of bodies that nobody holds are taken: their frames are still in the log.
         let next_body = self.next_body.0.max(journal.highest_body().0 + 1);
-        // A body must not be let go of before all who have it are counted: copies have come in another order than the changes.
-        self.holds.sort_by_key(|(_, held)| !held);
-        self.effects(journal);
+        self.holds = Vec::new();
+        let folders = self.accounts.values().flat_map(|account| account.folders.values());
+        let bodies = folders.flat_map(|folder| folder.messages.iter()).map(|message| message.body);
+        bodies.filter(|body| *body != NO_BODY).for_each(|body| journal.hold(body));
         journal.drop_unheld();
         next_body
     }
@@ -396,7 +395,7 @@ impl State {
             Record::Expunged { folder, uids, .. } => {
                 if let Some(folder) = account.folders.get_mut(folder) {
                     folder.serial = folder.serial.max(serial);
-                    account.used_bytes -= folder.expunge(uids, serial, &mut self.holds);
+                    account.used_bytes -= folder.expunge(uids, serial);
                     bury(folder, &mut self.holds);
                 }
             }

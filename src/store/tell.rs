@@ -159,9 +159,7 @@ impl Account {
 impl Folder {
     /// The next few messages from this UID on.
     fn present_from(&self, from: Uid) -> Vec<Present> {
-        let start = self.messages.partition_point(|message| message.uid < from);
-        let live =
-            self.messages.get(start..).unwrap_or_default().iter().filter(|message| !message.expunged());
-        live.take(PACKED).map(Present::from).collect()
+        let live = self.messages.from(from).map(|(_, message)| message).filter(|message| !message.expunged());
+        live.take(PACKED).map(|message| Present::from(&message)).collect()
     }
 }

@@ -562,7 +562,7 @@ fn a_change_that_does_not_fit_is_refused_whole() {
     assert_eq!(refused, Some(StoreError::NoSpace));
     let view = office.access().open(anna, folders.0, false).expect("opens");
     office.access().expunge(&view, Which::Deleted).expect("nothing is deleted");
-    let first = office.access().folder(anna, folders.0).and_then(|folder| folder.live().next().copied());
+    let first = office.access().folder(anna, folders.0).and_then(|folder| folder.live().next());
     let first = set(&[first.expect("some").uid.0]);
     assert_eq!(office.access().expunge(&view, Which::These(&first)), Ok(first.clone()), "a small one fits");
     let used = office.used();

@@ -108,7 +108,11 @@ impl View {
     /// How many messages of the view have a lower UID.
     fn seq_before(&self, folder: &Folder, uid: Uid) -> u32 {
         let uid = uid.min(self.uid_next);
-        let index = folder.messages.partition_point(|message| message.uid < uid);
+        self.seq_at(folder, uid, folder.messages.rank(uid))
+    }
+
+    /// As `seq_before`, where so many messages of the folder have a lower UID.
+    fn seq_at(&self, folder: &Folder, uid: Uid, index: usize) -> u32 {
         let before = folder.tombstones.partition_point(|(gone, _)| *gone < uid);
         let before = folder.tombstones.get(..before).unwrap_or_default();
         (index - self.told_of(folder, before)) as u32
@@ -120,14 +124,13 @@ impl View {
         let mut from = from;
         while let Some((first, last)) = set.0.get(range) {
             from = from.max(*first);
-            let index = folder.messages.partition_point(|message| message.uid < from);
-            match folder.messages[index..].iter().find(|message| self.has(message)) {
+            match folder.messages.from(from).find(|(_, message)| self.has(message)) {
                 None => return None,
-                Some(message) if message.uid <= *last => {
-                    let seq = self.seq_before(folder, message.uid) + 1;
-                    return Some(Entry { seq, message: *message, expunged: message.expunged() });
+                Some((index, message)) if message.uid <= *last => {
+                    let seq = self.seq_at(folder, message.uid, index) + 1;
+                    return Some(Entry { seq, message, expunged: message.expunged() });
                 }
-                Some(message) => {
+                Some((_, message)) => {
                     from = message.uid;
                     range += set.0[range..].partition_point(|(_, last)| *last < from);
                 }
@@ -147,19 +150,22 @@ impl View {
             return None;
         }
         // The message's index is seq - 1 and as many more as there are tombstones before it that this view no longer has.
-        let mut index = seq as usize - 1;
-        for (uid, serial) in &folder.tombstones {
-            if folder.messages.get(index).is_none_or(|message| *uid > message.uid) {
-                break;
+        let reaches = |uid: Uid| self.seq_before(folder, Uid(uid.0.saturating_add(1))) >= seq;
+        let (mut low, mut high) = (seq as usize - 1, seq as usize - 1 + folder.tombstones.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if folder.messages.get(middle).is_none_or(|message| reaches(message.uid)) {
+                high = middle;
+            } else {
+                low = middle + 1;
             }
-            index += usize::from(self.is_told(*uid, *serial));
         }
-        let message = folder.messages[index..].iter().find(|message| self.has(message))?;
-        Some(Entry { seq, message: *message, expunged: message.expunged() })
+        let message = folder.messages.get(low)?;
+        Some(Entry { seq, message, expunged: message.expunged() })
     }
 
     /// The UIDs that the view has at these sequence numbers: ascending, disjoint ranges, both ends included.
-    /// A UID range of the answer may span UIDs that no longer exist. None if a number is beyond the view.
+    /// A UID range of the answer may span UIDs that no longer exist. None if a number is reaches the view.
     pub fn uids_of_seqs(&self, folder: &Folder, seqs: &[(u32, u32)]) -> Option<UidSet> {
         let ends = seqs.iter().map(|(first, last)| {
             Some((self.by_seq(folder, *first)?.message.uid, self.by_seq(folder, *last)?.message.uid))

@@ -301,7 +301,7 @@ fn a_reading_that_races_with_reuse_is_noticed_and_ends_well() {
             let message = {
                 let store = shared.lock();
                 let folder = &store.state.accounts[&ANNA].folders[&INBOX];
-                *folder.live().find(|message| message.uid == Uid(uid)).expect("is there")
+                folder.live().find(|message| message.uid == Uid(uid)).expect("is there")
             };
             let extent = shared.lock().journal.find(message.body, 0).expect("is there");
             let churn = || {
