@@ -12,7 +12,8 @@ The parts, all of them if none is named:
   message that it had acknowledged.
 - unattended: a new card with a set-up file on it, the clock at 1970, and no cable at first.
 
-Time is wall time, and everybody's on this machine: a box that must be ready in time gets three tries, and the load is told beside.
+A box that must be ready in time gets three tries. On a machine that is busy with other things the processor time that its start has taken is
+judged instead of the time that has passed; both are told, and the load.
 """
 import imaplib
 import os
@@ -29,6 +30,7 @@ import tempfile
 import threading
 import time
 
+sys.dont_write_bytecode = True
 from box import MIB, PORTS, PROMPT, TLS, Box, say
 
 ADMIN, PASSWORD = "sesame, open", "correct horse 9"
@@ -78,9 +80,16 @@ def numbers(box):
     return {int(match[1]) for match in (re.search(rb"number (\d+)", header) for header in headers) if match}
 
 
-def in_time(box, seconds):
+def told(times):
+    passed, spent = times
+    return f"{passed:.2f} s ({spent:.2f} s of processors, {load()})"
+
+
+def in_time(box, times):
     """Whether this is as soon as the board's READY_SECONDS want it; without them, always."""
-    return seconds <= float(box.conf.get("READY_SECONDS", "inf"))
+    passed, spent = times
+    busy = os.getloadavg()[0] > 1.5 * os.cpu_count()
+    return (min(passed, spent) if busy else passed) <= float(box.conf.get("READY_SECONDS", "inf"))
 
 
 def start(box):
@@ -89,8 +98,8 @@ def start(box):
         box.start()
         box.until("no administrator's password yet")
         ready = box.since_hand_over()
-        say(f"a new card: the serial line asks for the first password {ready:.2f} s after the kernel has handed over, "
-            f"{time.monotonic() - box.since:.1f} s after power on ({load()})")
+        say(f"a new card: {time.monotonic() - box.since:.1f} s after power on the serial line asks for the first password; "
+            f"after the kernel has handed over, {told(ready)}")
         if in_time(box, ready):
             break
         box.power_off()
@@ -100,8 +109,9 @@ def start(box):
         if box.answers(port):
             fail(f"port {port} is served before there is an administrator")
     box.set_password("", ADMIN)
-    entered = box.since_hand_over()
-    say(f"its ports answer {box.until_it_answers() - entered:.2f} s after that password is set")
+    entered = time.monotonic()
+    box.until_it_answers()
+    say(f"its ports answer {time.monotonic() - entered:.2f} s after that password is set")
     box.send("setup\r")
     for question, answer in QUESTIONS:
         box.until(question)
@@ -114,8 +124,8 @@ def start(box):
 
 def memory(box):
     """Bytes in use now, and at most so far."""
-    told = re.search(r"Memory +([\d.]+) ([KM]iB), at most ([\d.]+) ([KM]iB)", box.command("status"))
-    return [float(told[at]) * UNITS[told[at + 1]] for at in (1, 3)] if told else fail("`status` tells no memory")
+    found = re.search(r"Memory +([\d.]+) ([KM]iB), at most ([\d.]+) ([KM]iB)", box.command("status"))
+    return [float(found[at]) * UNITS[found[at + 1]] for at in (1, 3)] if found else fail("`status` tells no memory")
 
 
 def use(box):
@@ -170,9 +180,11 @@ def line(box):
         fail("the console does not understand after noise")
     box.send("exit\r")
     box.until("Password: ")
+    box.send(noise + b"\x03")
+    box.until("Password: ")
     times = []
-    for wrong in (noise, b"not this one", b"nor this"):
-        box.send(wrong + b"\r")
+    for wrong in ("not this one", "nor this", "this one neither"):
+        box.send(wrong + "\r")
         since = time.monotonic()
         box.until("Wrong password.")
         times.append(time.monotonic() - since)
@@ -249,15 +261,16 @@ def cut(box, count):
         missing = ledger - numbers(box)
         if missing:
             fail(f"after power cut {number + 1} acknowledged messages are missing: {sorted(missing)[:10]}")
-        say(f"power cut {number + 1}: {len(ledger)} acknowledged messages are all there; ready {readies[-1]:.2f} s, "
-            f"ports answer {answered[-1]:.2f} s after the kernel has handed over ({load()})")
+        say(f"power cut {number + 1}: {len(ledger)} acknowledged messages are all there; ready {readies[-1][0]:.2f} s after the kernel, "
+            f"ports answer {told(answered[-1])}")
     if not ledger:
         fail("nothing was delivered between the cuts: they prove nothing")
     for what, times in (("ready", readies), ("ports answer", answered)):
-        say(f"later starts, {what} after the kernel: least {min(times):.2f} s, half of them {statistics.median(times):.2f} s, "
-            f"most {max(times):.2f} s")
-    if not in_time(box, min(answered)):
-        fail(f"no start was as quick as {box.conf['READY_SECONDS']} s")
+        passed = [time[0] for time in times]
+        say(f"later starts, {what} after the kernel has handed over: least {min(passed):.2f} s, half of them {statistics.median(passed):.2f} s, "
+            f"most {max(passed):.2f} s; of processors {statistics.median(time[1] for time in times):.2f} s")
+    if not any(in_time(box, times) for times in answered):
+        fail(f"no later start was as quick as {box.conf['READY_SECONDS']} s")
     log_in(box)
     say(box.command("status"))
 
@@ -271,15 +284,17 @@ def unattended(box):
     box.power_on("-rtc", "base=1970-01-01")
     box.cable("off")
     box.until("Postfach starts.")
-    box.handed_over = time.monotonic()
+    box.mark_hand_over()
     box.until("Password: ")
     ready = box.since_hand_over()
     log_in(box)
     if box.answers():
         fail("the cable is out, and yet the box answers")
-    plugged = box.since_hand_over()
+    plugged = time.monotonic()
     box.cable("on")
-    say(f"set up by a file: ready {ready:.2f} s after the kernel, its ports answer {box.until_it_answers() - plugged:.2f} s after the cable is in")
+    box.until_it_answers()
+    say(f"set up by a file: after the kernel has handed over, ready {told(ready)}; its ports answer {time.monotonic() - plugged:.2f} s "
+        "after the cable is in")
 
     # A client that looks at dates and names: it trusts this certificate, if it is valid today.
     shown = ssl.get_server_certificate(("127.0.0.1", box.base + 993))
@@ -290,11 +305,11 @@ def unattended(box):
     client = imap(box, UNATTENDED, UNATTENDED_PASSWORD)
     client.append("INBOX", None, None, b"Subject: what time is it?\r\n\r\n")
     client.select("INBOX")
-    told = client.fetch("1", "(INTERNALDATE)")[1][0]
+    date = client.fetch("1", "(INTERNALDATE)")[1][0]
     client.logout()
-    arrived = time.mktime(imaplib.Internaldate2tuple(told))
+    arrived = time.mktime(imaplib.Internaldate2tuple(date))
     if not box.built() <= arrived < time.time() + 60:
-        fail(f"the clock is wrong: {told}")
+        fail(f"the clock is wrong: {date}")
     box.power_off()
     if "postfach" in subprocess.run(["mdir", "-b", "-i", box.boot_partition, "::"], capture_output=True, text=True).stdout:
         fail("the set-up file is still there")
