@@ -10,6 +10,7 @@ The parts, all of them if none is named:
 - ports: nothing listens but mail.
 - cuts: after each of CUTS power cuts (QEMU is killed) in the middle of deliveries the box comes up by itself, in time, and has every
   message that it had acknowledged.
+- network: an address, a host name, the time by a server, each set on the serial line and kept or not; restarting and stopping.
 - unattended: a new card with a set-up file on it, the clock at 1970, and no cable at first.
 
 A box that must be ready in time gets three tries. On a machine that is busy with other things the processor time that its start has taken is
@@ -31,7 +32,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
-from box import MIB, PORTS, PROMPT, TLS, Box, say
+from box import MIB, PORTS, PROMPT, TLS, Box, free_base, say
 
 ADMIN, PASSWORD = "sesame, open", "correct horse 9"
 ANNA, BEN = "anna@example.test", "ben@example.test"
@@ -275,6 +276,119 @@ def cut(box, count):
     say(box.command("status"))
 
 
+class TimeServer(threading.Thread):
+    """Says that it is whenever (RFC 4330), to everybody who asks. The box sees it at QEMU's address for the host."""
+
+    def __init__(self, seconds_ahead):
+        super().__init__(daemon=True)
+        self.ahead, self.socket = seconds_ahead, socket.socket(type=socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.name = f"10.0.2.2:{self.socket.getsockname()[1]}"
+
+    def run(self):
+        while True:
+            asked, peer = self.socket.recvfrom(100)
+            now = int((time.time() + self.ahead + 2_208_988_800) * (1 << 32))
+            stamp = now.to_bytes(8, "big")
+            self.socket.sendto(b"\x24\x01\x06\xec" + bytes(8) + b"TEST" + stamp + asked[40:48] + stamp + stamp, peer)
+
+
+def greeting(box, port=25):
+    with socket.create_connection(("127.0.0.1", box.base + port), timeout=20) as line:
+        return line.makefile("rb").readline().decode()
+
+
+def network(box):
+    """Begins switched off, ends with the box's own end."""
+    box.at_large = True
+    box.start()
+    box.until("Password: ")
+    log_in(box)
+    box.until_it_answers()
+
+    ahead = 4 * 365 * 86400
+    server = TimeServer(ahead)
+    server.start()
+    box.command(f"time server {server.name}")
+    wanted = time.strftime("Clock +%Y-%m-%d", time.gmtime(time.time() + ahead))
+    deadline = time.monotonic() + 60
+    # So large a step is believed when it is told twice.
+    while not re.search(wanted, said := box.command("time sync")):
+        if time.monotonic() > deadline:
+            fail(f"the clock is not set by a time server: {said}")
+        time.sleep(1)
+    say(f"{' '.join(said.split()[:4])}: set by a time server")
+
+    box.command("network hostname post.example.test")
+    box.command("keep")
+    if "post.example.test" not in (greeted := greeting(box)):
+        fail(f"the host name is not in force: {greeted}")
+
+    fixed, elsewhere = "10.0.2.77", free_base([0])
+    box.monitor(f"hostfwd_add net tcp:127.0.0.1:{elsewhere}-{fixed}:143")
+    there = Elsewhere(box, elsewhere)
+    tried = time.monotonic()
+    box.command(f"network static {fixed}/24 10.0.2.2")
+    if not there.answers(20):
+        fail("the address that was set is not in force")
+    if not there.gone(120):
+        fail("what was not kept has not gone back")
+    seconds = time.monotonic() - tried
+    box.until_it_answers()
+    if seconds < 85:
+        fail(f"the address has gone back after {seconds:.0f} s already")
+    say(f"an address that was set was in force, and went back after {seconds:.0f} s because nobody kept it")
+    box.command(f"network static {fixed}/24 10.0.2.2")
+    box.command("keep")
+    if not there.answers(20):
+        fail("the address that was kept is not in force")
+
+    box.send("reboot\r")
+    name = re.search(r"\((\S+)\): $", box.until("): "))[1]
+    box.send(name + "\r")
+    box.until("Postfach starts.")
+    box.mark_hand_over()
+    box.until("Password: ")
+    log_in(box)
+    # QEMU comes up with the forwards that it was started with.
+    if not there.answers(30) or "post.example.test" not in box.command("network"):
+        fail("after a restart the network is not as it was kept")
+    say(f"{name} restarted itself, with the address and the name that were kept")
+    box.send("poweroff\r")
+    box.until("): ")
+    box.send(name + "\r")
+    box.qemu.wait(60)
+    say("it switched itself off")
+
+
+class Elsewhere:
+    """The box at another address."""
+
+    def __init__(self, box, port):
+        self.box, self.port = box, port
+
+    def answers_now(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as line:
+                return bool(line.recv(10))
+        except OSError:
+            return False
+
+    def answers(self, seconds):
+        return self.becomes(True, seconds)
+
+    def gone(self, seconds):
+        return self.becomes(False, seconds)
+
+    def becomes(self, wanted, seconds):
+        deadline = time.monotonic() + seconds
+        while self.answers_now() != wanted:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
+
+
 def unattended(box):
     """A set-up file on a new card; a clock that stands at 1970; no cable at first."""
     box.flash()
@@ -321,7 +435,7 @@ def unattended(box):
         f"{valid['notAfter']}, and mail that comes is of {time.strftime('%Y-%m-%d', time.localtime(arrived))}")
 
 
-PARTS = ("start", "use", "line", "ports", "cuts", "unattended")
+PARTS = ("start", "use", "line", "ports", "cuts", "network", "unattended")
 
 
 def main():
@@ -339,6 +453,9 @@ def main():
             if "cuts" in parts and int(cuts):
                 cut(box, int(cuts))
             box.power_off()
+            if "network" in parts:
+                network(box)
+                box.at_large = False
             if "unattended" in parts:
                 unattended(box)
         finally:

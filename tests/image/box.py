@@ -1,7 +1,8 @@
 """A board in QEMU with a card in it: its power, its serial line, its network cable, its ports as the host sees them.
 
 It refuses to know what the box does. The card is the image as it is flashed, made longer; the serial line is a socket, so that it can be
-unplugged; every mail port is forwarded from a port of the host's, its number plus `base`.
+unplugged; every mail port is forwarded from a port of the host's, its number plus `base`. QEMU ends when the box restarts itself, and nobody but the
+host's ports is to be seen from it, unless it is `at_large`.
 """
 import json
 import os
@@ -61,7 +62,7 @@ class Box:
 
     def __init__(self, board, folder):
         self.board, self.conf, self.folder, self.base = board, read_conf(board), pathlib.Path(folder), free_base(PORTS)
-        self.card, self.qemu, self.line, self.open_network = self.folder / "card", None, None, False
+        self.card, self.qemu, self.line, self.at_large = self.folder / "card", None, None, False
 
     def flash(self):
         """A new card."""
@@ -87,8 +88,8 @@ class Box:
                 file = self.folder / word.partition("BOOT/")[2]
                 subprocess.run(["mcopy", "-n", "-o", "-i", self.boot_partition, f"::{file.name}", file], check=True)
                 words[at] = file.read_text().strip() if word.startswith("@") else str(file)
-        return [*words, "-netdev", f"user,id=net,restrict={'off' if self.open_network else 'on'}{forwards}", "-display", "none",
-                "-no-reboot", "-chardev", f"socket,id=line,path={self.folder}/line,server=on,wait=on",
+        return [*words, "-netdev", f"user,id=net,restrict={'off' if self.at_large else 'on'}{forwards}", "-display", "none",
+                "-action", f"reboot={'reset' if self.at_large else 'shutdown'}", "-chardev", f"socket,id=line,path={self.folder}/line,server=on,wait=on",
                 "-qmp", f"unix:{self.folder}/monitor,server=on,wait=off"]
 
     def power_on(self, *more):
