@@ -54,6 +54,15 @@ pub const KEYWORD_BYTES_MAX: usize = 64;
 /// Flag changes that a folder remembers by serial; a view further behind scans the folder.
 pub const CHANGES_REMEMBERED: usize = 512;
 
+/// Changes by commands that are remembered and can be taken back.
+pub const HISTORY_ENTRIES_MAX: usize = 50;
+/// Records that take those changes back: of a whole office's `load`, and some more.
+pub const HISTORY_RECORDS_MAX: usize = 10_000;
+/// Time servers that the owner may name.
+pub const TIME_SERVERS_MAX: usize = 8;
+/// Servers for names that the owner may set; a resolver asks no more.
+pub const DNS_SERVERS_MAX: usize = 3;
+
 // ---- wire ----
 
 /// An SMTP command line with CRLF, bytes. RFC 5321 §4.5.3.1.4 asks for 512; extensions and AUTH add to it (RFC 4954 §4: 12288).
@@ -126,6 +135,15 @@ pub const CONSOLE_FAILURE_SECONDS_MAX: u32 = 60;
 /// A console line, bytes.
 pub const CONSOLE_LINE_BYTES_MAX: usize = 1024;
 
+/// Lines from `load` to `end`: every mailbox, alias and domain, and as many lines that say why.
+pub const LOAD_LINES_MAX: usize = 10_000;
+/// Their bytes.
+pub const LOAD_BYTES_MAX: usize = 1024 * 1024;
+/// Wrong lines of a `load` that are told; the rest are counted.
+pub const LOAD_ERRORS_TOLD: usize = 50;
+/// From a change of the network or the certificate until it is taken back, unless it is kept, seconds.
+pub const TRIAL_SECONDS: u32 = 90;
+
 /// Messages that one step of FETCH or SEARCH looks at while it holds the store: well under a millisecond.
 pub const SCAN_MESSAGES: usize = 1000;
 
@@ -153,6 +171,16 @@ pub const READ_THREADS: usize = 4;
 pub const STEPS_IN_A_ROW: u32 = 64;
 /// How long a server that starts waits for a console or another server to let the store go, seconds.
 pub const PATIENCE_SECONDS: u64 = 3;
+/// Lines of the server's own log that are kept in memory.
+pub const LOG_LINES_KEPT: usize = 500;
+/// Of each of them, bytes.
+pub const LOG_LINE_BYTES_KEPT: usize = 400;
+/// The board's program, seconds: a step that takes longer has failed.
+pub const BOARD_SECONDS: u32 = 20;
+/// A chain of certificates and their key, as PEM, bytes: two of them, old and new, must fit a frame.
+pub const CERTIFICATE_BYTES_MAX: usize = 48 * 1024;
+/// Between two savings of the time on a machine whose clock is ours, seconds: a block of the medium each.
+pub const CLOCK_SAVED_SECONDS: u32 = 3600;
 /// From the signal to the end of the process, seconds. The last of them is the journal's.
 pub const SHUTDOWN_SECONDS: u32 = 5;
 /// Passwords waiting for the one hash at a time; further ones are told to try again.

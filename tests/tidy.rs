@@ -29,6 +29,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("argon2::", &["src/serve/secret.rs"]),
     ("event_listener::", &["src/serve/"]),
     ("postcard::", &["src/store/record.rs", "src/wire/mime/", "src/wire/mime.rs"]),
+    ("rsntp::", &["src/serve/clock.rs"]),
+    ("x509_cert::", &["src/serve/certificate.rs"]),
     ("siphasher::", &["src/journal/"]),
     ("crc32c::", &["src/journal/"]),
     ("encoding_rs::", &["src/wire/charset.rs"]),

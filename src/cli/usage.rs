@@ -90,6 +90,12 @@ pub const COMMANDS: [Command; 4] = [
                 times: Times::Maybe,
                 help: "also speak the console's language on this serial line",
             },
+            Choice {
+                name: "--board",
+                value: "PROGRAM",
+                times: Times::Maybe,
+                help: "this is a box: PROGRAM sets its network up, its clock is ours",
+            },
             Choice { name: "--flush-delay", value: "MS", times: Times::Maybe, help: "" },
         ],
         words: "",

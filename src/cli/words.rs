@@ -118,8 +118,8 @@ fn serve(store: PathBuf, given: &Given) -> Result<Options, String> {
         .collect::<Result<_, _>>()?;
     let port_base = number(given, "--port-base", u16::MAX - 995)?.unwrap_or_default();
     let flush_delay_milliseconds = number(given, "--flush-delay", 60_000)?.map(u64::from);
-    let serial = value(given, "--serial").map(PathBuf::from);
-    Ok(Options { store, bind, port_base, serial, flush_delay_milliseconds })
+    let [serial, board] = ["--serial", "--board"].map(|name| value(given, name).map(PathBuf::from));
+    Ok(Options { store, bind, port_base, serial, board, flush_delay_milliseconds })
 }
 
 /// Takes the options, and what follows them.
@@ -259,7 +259,7 @@ mod tests {
             assert!(why.contains(word) && !why.contains('\n'), "{line}: {why}");
         }
         assert!(told("serve --now").unwrap_err().ends_with(
-            "usage: postfach serve --store PATH [--bind ADDR]... [--port-base N] [--serial DEVICE]"
+            "usage: postfach serve --store PATH [--bind ADDR]... [--port-base N] [--serial DEVICE] [--board PROGRAM]"
         ));
     }
 }

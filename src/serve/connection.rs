@@ -12,13 +12,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use event_listener::EventListener;
 use smol::future::{Future, FutureExt, poll_fn};
 
-use super::Server;
 use super::load::load;
 use super::stream::{Deadline, Stream};
+use super::{Server, machine};
 use crate::limits::{
     LAST_WRITE_SECONDS, LINGER_SECONDS, OUT_BYTES, PIECE_BYTES, STEPS_IN_A_ROW, WRITE_SECONDS,
 };
-use crate::session::{Context, Farewell, Input, Io, Next, Peer, SecretAnswer, SecretJob, Session, Upgrade};
+use crate::session::{
+    Context, Farewell, Input, Io, Job, JobAnswer, Next, Peer, SecretAnswer, SecretJob, Session, Upgrade,
+};
 use crate::store::{LoadError, StoreError};
 use crate::types::{AccountId, Position, Time};
 
@@ -49,6 +51,7 @@ enum Happened {
     Loaded(Result<usize, LoadError>),
     Stored(Result<(), StoreError>),
     Secret(SecretAnswer),
+    Job(JobAnswer),
     Upgraded,
     Woken,
     Timeout,
@@ -124,6 +127,7 @@ impl Connection {
                     Happened::Stored(storing.boxed().await)
                 }
                 Next::Secret(job) => self.hash(job).boxed().await?,
+                Next::Job(job) => self.job(job).boxed().await?,
                 Next::Upgrade(Upgrade::Tls) => {
                     self.send().await?;
                     self.upgrade().boxed().await?;
@@ -154,6 +158,7 @@ impl Connection {
             Happened::Loaded(Err(error)) => Input::Loaded(Err(error)),
             Happened::Stored(stored) => Input::Stored(stored),
             Happened::Secret(answer) => Input::Secret(answer),
+            Happened::Job(answer) => Input::Job(answer),
             Happened::Upgraded => Input::Upgraded,
             Happened::Woken => Input::Woken,
             Happened::Timeout => Input::Timeout,
@@ -190,8 +195,19 @@ impl Connection {
 
     /// Waits for a password hash, or for the server to stop.
     async fn hash(&mut self, job: SecretJob) -> Result<Happened, End> {
+        let server = Arc::clone(&self.server);
+        self.unless_stopped(async move { Happened::Secret(server.secrets.answer(job).await) }).await
+    }
+
+    /// Waits for a job to be done, or for the server to stop.
+    async fn job(&mut self, job: Job) -> Result<Happened, End> {
+        let server = Arc::clone(&self.server);
+        self.unless_stopped(async move { Happened::Job(machine::answer(&server, job).await) }).await
+    }
+
+    async fn unless_stopped(&mut self, answer: impl Future<Output = Happened>) -> Result<Happened, End> {
         let Connection { server, stop, .. } = self;
-        let answered = async { Ok(Happened::Secret(server.secrets.answer(job).await)) };
+        let answered = async { Ok(answer.await) };
         let stopped = async {
             if !server.stop.is_set() {
                 stop.await;
@@ -331,6 +347,11 @@ impl Connection {
         })
         .await;
     }
+}
+
+/// This year, about.
+pub fn year() -> i32 {
+    i32::try_from(1970 + now().0 / 31_556_952).unwrap_or_default()
 }
 
 /// The clock.

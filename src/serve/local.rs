@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
 use super::secret::Secrets;
-use super::{Error, Options, connection, console_socket, fingerprint, host_name, open};
+use super::{Error, Options, connection, console_socket, fingerprint, host_name, machine, open};
 use crate::session::console::line::{Editor, Event, LINE_BYTES_MAX};
 use crate::session::console::{Console, DONE, FAILED, Facts, Mode, WANT_LINE, WANT_SECRET};
 use crate::session::{Context, Farewell, Inbox, Input, Io, Next, Peer, Session, gate};
@@ -140,12 +140,12 @@ impl Here {
         let settings = &store.state().settings;
         let certificate = settings.certificate.as_ref().and_then(|certificate| certificate.chain.first());
         let fingerprint = certificate.map(|own| fingerprint(own)).unwrap_or_default();
-        let host = host_name(&settings.domains);
+        let host = host_name(settings);
         let secrets =
             Secrets::start().map_err(|error| Error::new(format!("cannot start a thread: {error}")))?;
         let mut here = Here {
             shared: Shared::new(store),
-            session: Console::new(Mode::Socket, Facts { fingerprint, started: None, warnings, memory: None }),
+            session: Console::new(Mode::Socket, Facts { fingerprint, warnings, ..Facts::default() }),
             io: Io::default(),
             needs: Position::default(),
             secrets,
@@ -164,7 +164,7 @@ impl Here {
         }
         let mut next = self.step(input);
         loop {
-            if !matches!(next, Next::Secret(_)) && !self.flush() {
+            if !matches!(next, Next::Secret(_) | Next::Job(_)) && !self.flush() {
                 return;
             }
             next = match next {
@@ -172,6 +172,7 @@ impl Here {
                     let answer = smol::block_on(self.secrets.answer(job));
                     self.step(Input::Secret(answer))
                 }
+                Next::Job(job) => self.step(Input::Job(machine::answer_alone(job))),
                 Next::Send => self.step(Input::Sent),
                 Next::Read { .. } => return,
                 // The console waits for nothing else.

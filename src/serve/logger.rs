@@ -1,12 +1,37 @@
-//! Log lines on standard error: time, level, text. One line per event, whatever the text holds.
+//! Log lines on standard error: time, level, text. One line per event, whatever the text holds. The newest are kept in memory, for `log`.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::limits::{LOG_LINE_BYTES_KEPT, LOG_LINES_KEPT};
+
 struct Logger;
+
+/// The newest lines, oldest first.
+static KEPT: Mutex<VecDeque<Box<str>>> = Mutex::new(VecDeque::new());
+
+/// The newest lines, at most so many, oldest first.
+pub fn last(count: usize) -> Vec<String> {
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.iter().skip(kept.len().saturating_sub(count)).map(|line| String::from(&**line)).collect()
+}
+
+fn keep(line: &str) {
+    let mut end = line.len().min(LOG_LINE_BYTES_KEPT);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() >= LOG_LINES_KEPT {
+        kept.pop_front();
+    }
+    kept.push_back(line[..end].into());
+}
 
 /// Makes this the program's log. A second call changes nothing.
 pub fn install() {
@@ -27,6 +52,7 @@ impl Log for Logger {
         }
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let line = line(seconds, record.level(), &record.args().to_string());
+        keep(line.trim_end());
         // Where should it be told that it cannot be told?
         let _lost = std::io::stderr().lock().write_all(line.as_bytes());
     }
@@ -74,6 +100,17 @@ fn date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_lines_are_kept_and_no_more() {
+        for number in 0..LOG_LINES_KEPT + 5 {
+            keep(&format!("{number} {}", "ü".repeat(LOG_LINE_BYTES_KEPT)));
+        }
+        let lines = last(usize::MAX);
+        assert_eq!(lines.len(), LOG_LINES_KEPT);
+        assert!(lines.iter().all(|line| line.len() <= LOG_LINE_BYTES_KEPT));
+        assert!(last(1)[0].starts_with(&format!("{} ü", LOG_LINES_KEPT + 4)));
+    }
 
     #[test]
     fn a_line_is_one_line_with_its_time() {

@@ -5,6 +5,7 @@
 //!
 //! - [`connection`]: the loop that drives every session; [`stream`]: what it runs on.
 //! - [`listen`]: ports, the console socket; [`crowd`]: how many connections; [`service`]: the table of ports.
+//! - [`machine`]: what the console is told and has done; [`board`], [`clock`]: a box's network and clock; [`certificate`].
 //! - [`commit`]: the committer, the gate, who is woken. [`load`]: pieces of messages. [`secret`]: passwords. [`tls`].
 //! - [`pool`]: threads; [`heap`]: giving memory back; [`logger`].
 
@@ -13,7 +14,7 @@ use std::net::{IpAddr, TcpStream};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,12 @@ use smol::{Async, Executor, Timer};
 use crate::device::{self, Device};
 use crate::limits::{CONNECTIONS_MAX, PATIENCE_SECONDS, READ_THREADS, SHUTDOWN_SECONDS};
 use crate::session::Session;
-use crate::store::{Shared, Store};
+use crate::store::{Settings, Shared, Store};
 use crate::types::{Position, Time};
 
+mod board;
+mod certificate;
+mod clock;
 mod commit;
 mod connection;
 mod crowd;
@@ -35,6 +39,7 @@ mod listen;
 mod load;
 mod local;
 pub mod logger;
+mod machine;
 mod pool;
 mod secret;
 mod serial;
@@ -67,6 +72,8 @@ pub struct Options {
     pub port_base: u16,
     /// A serial line that speaks the console's language.
     pub serial: Option<PathBuf>,
+    /// The board's program: the machine is a box, whose network and clock are ours.
+    pub board: Option<PathBuf>,
     /// Makes every flush take this long, milliseconds. For measuring.
     pub flush_delay_milliseconds: Option<u64>,
 }
@@ -108,9 +115,19 @@ pub fn serve(options: Options) -> Result<(), Error> {
     let mut signals = async_signal::Signals::new([async_signal::Signal::Term, async_signal::Signal::Int])
         .map_err(|error| Error::new(format!("cannot listen to signals: {error}")))?;
     let running = Running::start(&options, descriptors, service::session_of)?;
-    smol::block_on(smol::stream::StreamExt::next(&mut signals));
+    let server = Arc::clone(&running.server);
+    smol::block_on(smol::future::or(
+        async {
+            smol::stream::StreamExt::next(&mut signals).await;
+        },
+        server.ended.wait(),
+    ));
     running.stop();
-    Ok(())
+    let verb = *server.last_verb.lock().unwrap_or_else(PoisonError::into_inner);
+    match (verb, &server.machine.board) {
+        (Some(verb), Some(board)) => Err(Error::new(format!("cannot {verb}: {}", board.become_it(verb)))),
+        _ => Ok(()),
+    }
 }
 
 /// What all conversations share.
@@ -127,6 +144,10 @@ pub struct Server {
     executor: Executor<'static>,
     sessions: Sessions,
     host: RwLock<Arc<str>>,
+    machine: Arc<machine::Machine>,
+    /// The console has asked for the server's end, and for what the board's program shall do then.
+    ended: Latch,
+    last_verb: Mutex<Option<&'static str>>,
     port_base: u16,
     started: Time,
     warnings: Vec<String>,
@@ -186,22 +207,35 @@ impl Server {
         Ok(())
     }
 
-    /// Takes in settings that have become durable. Under the store's lock.
+    /// Takes in settings that have become durable, or are on trial. Under the store's lock.
     fn settled(&self, store: &Store) {
         let settings = &store.state().settings;
         if settings.position > store.journal().durable() {
             return; // There is a newer change: its own commit comes.
         }
-        if let Some(certificate) = &settings.certificate {
+        if let Some(certificate) = store.certificate() {
             self.tls.renew(certificate);
         }
+        self.tls.with_own(|der| self.machine.shows(der));
         if settings.admin.is_some() {
             self.open.set();
         }
-        let host = host_name(&settings.domains);
+        let host = host_name(settings);
         if *self.host() != *host {
             *self.host.write().unwrap_or_else(PoisonError::into_inner) = host.into();
         }
+        if let Some(board) = &self.machine.board {
+            board.want(store.network(), &settings.host);
+        }
+        if let Some(clock) = &self.machine.clock {
+            clock.servers(&settings.time_servers);
+        }
+    }
+
+    /// Ends the server in order, and the machine with it.
+    fn end_with(&self, verb: &'static str) {
+        *self.last_verb.lock().unwrap_or_else(PoisonError::into_inner) = Some(verb);
+        self.ended.set();
     }
 
     fn connection_closed(self: &Arc<Self>) {
@@ -268,6 +302,9 @@ impl Running {
         let serial = options.serial.as_deref().map(serial::open).transpose()?;
         // A console that had the store to itself, or a server that is stopping, lets it go in a moment.
         let (store, warnings) = open(options, PATIENCE_SECONDS)?;
+        if let (Some(saved), Some(_)) = (store.state().clock, &options.board) {
+            clock::not_before(saved);
+        }
         let shared = Shared::new(store);
         let (tls, host) = identity(&shared)?;
         let bound = listen::bind(&options.bind, options.port_base)?;
@@ -287,11 +324,15 @@ impl Running {
             executor: Executor::new(),
             sessions,
             host: RwLock::new(host.into()),
+            machine: Arc::new(machine::Machine::new(options.board.clone())),
+            ended: Latch::default(),
+            last_verb: Mutex::default(),
             port_base: options.port_base,
             started: connection::now(),
             warnings,
             housekeeping,
         });
+        server.settled(&server.shared.lock());
         server.open_when_set_up(serial.is_some(), &bound)?;
         let committer = start_committer(&server)?;
         let (end, mut others) = start_sessions(&server)?;
@@ -305,6 +346,7 @@ impl Running {
             // Not among the listeners: it takes no more connections, and says goodbye like one.
             server.executor.spawn(serial::serve(Arc::clone(&server), path, line)).detach();
         }
+        machine::start(&server);
         log::info!("ready: serving {} as {}", options.store.display(), server.host());
         Ok(Running { server, listeners, end, committer, others })
     }
@@ -321,6 +363,12 @@ impl Running {
                 Timer::after(Duration::from_millis(20)).await;
             }
         });
+        if self.server.machine.board.is_some() {
+            let saved = self.server.shared.lock().save_clock(connection::now());
+            if let Err(error) = saved {
+                log::warn!("the time could not be saved: {error:?}");
+            }
+        }
         self.server.progress.stop(&self.server.shared);
         // A panic there has aborted the process.
         let _joined = self.committer.join();
@@ -380,22 +428,17 @@ fn no_store(path: &Path) -> Error {
 /// What TLS shows, and this machine's name. A new store gets a certificate first, durably.
 fn identity(shared: &Shared) -> Result<(tls::Tls, String), Error> {
     let mut needs = Position::default();
-    let (known, domains) = {
-        let mut access = shared.access(&mut needs);
-        let settings = access.settings();
-        (settings.certificate.clone(), settings.domains.clone())
-    };
-    let host = host_name(&domains);
+    let settings = shared.access(&mut needs).settings().clone();
+    let (known, domains, host) = (&settings.certificate, &settings.domains, host_name(&settings));
     let failed = |error: &dyn std::fmt::Display| Error::new(format!("cannot make a certificate: {error}"));
-    if let Some(known) = &known {
+    if let Some(known) = known {
         match tls::Tls::new(Arc::clone(known)) {
             Ok(tls) => return Ok((tls, host)),
             // Without TLS nobody could log in and say so: show something, store nothing.
             Err(error) => log::error!("the stored certificate cannot be used ({error}); showing another one"),
         }
     }
-    let year = 1970 + connection::now().0 / 31_556_952;
-    let made = tls::self_signed(&host, &domains, i32::try_from(year).unwrap_or_default());
+    let made = tls::self_signed(&host, domains, connection::year());
     let made = made.map_err(|error| failed(&error))?;
     if known.is_none() {
         let kept = shared.access(&mut needs).certificate_set(made.chain.clone(), made.key.clone());
@@ -408,12 +451,15 @@ fn identity(shared: &Shared) -> Result<(tls::Tls, String), Error> {
     Ok((tls, host))
 }
 
-/// This machine's name: what the system calls it, if that is a whole name; else `mail` in our first domain.
-fn host_name(domains: &[String]) -> String {
+/// This machine's name: the owner's, else what the system calls it, if that is a whole name; else `mail` in our first domain.
+fn host_name(settings: &Settings) -> String {
+    if !settings.host.is_empty() {
+        return settings.host.clone();
+    }
     let system = rustix::system::uname();
     let name = system.nodename().to_string_lossy();
     let name = if name.is_empty() || name == "(none)" { "localhost".into() } else { name };
-    match domains.first() {
+    match settings.domains.first() {
         Some(domain) if !name.contains('.') => format!("mail.{domain}"),
         _ => name.into_owned(),
     }

@@ -77,5 +77,6 @@ pub fn session_of(service: Service, server: &Server) -> Box<dyn Session> {
 /// What the console tells of the server.
 fn facts(server: &Server) -> Facts {
     let (fingerprint, warnings) = (server.fingerprint(), server.warnings().to_vec());
-    Facts { fingerprint, started: Some(server.started()), warnings, memory: Some(heap::resident) }
+    let machine = Some(std::sync::Arc::clone(&server.machine) as _);
+    Facts { fingerprint, started: Some(server.started()), warnings, memory: Some(heap::resident), machine }
 }

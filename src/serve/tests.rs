@@ -123,7 +123,7 @@ impl Session for Toy {
                     return next;
                 }
             }
-            Input::Bytes | Input::Upgraded | Input::Secret(_) => {}
+            Input::Bytes | Input::Upgraded | Input::Secret(_) | Input::Job(_) => {}
         }
         while let Some(end) = io.inbox.bytes().iter().position(|byte| *byte == b'\n') {
             let line = String::from_utf8(io.inbox.bytes()[..end].to_vec()).unwrap();

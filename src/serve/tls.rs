@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_rustls::TlsAcceptor;
-use futures_rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use futures_rustls::rustls::crypto::ring;
 use futures_rustls::rustls::server::NoServerSessionStorage;
 use futures_rustls::rustls::{self, ServerConfig};
@@ -67,6 +67,14 @@ impl Tls {
         current.certificate.chain.first().map(|der| fingerprint(der)).unwrap_or_default()
     }
 
+    /// Shows the certificate that is in force, DER.
+    pub fn with_own(&self, show: impl FnOnce(&[u8])) {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = current.certificate.chain.first() {
+            show(own);
+        }
+    }
+
     /// Negotiates TLS as the server.
     ///
     /// # Errors
@@ -82,18 +90,23 @@ impl Tls {
     }
 }
 
-fn config(certificate: &Certificate) -> Result<Arc<ServerConfig>, rustls::Error> {
+/// What handshakes with this certificate use.
+///
+/// # Errors
+/// Key and certificate do not belong together, or cannot be read.
+pub fn config(certificate: &Certificate) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut provider = ring::default_provider();
     let aes = has_aes();
     if !aes {
         provider.cipher_suites.sort_by_key(|suite| !format!("{:?}", suite.suite()).contains("CHACHA20"));
     }
     let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
-    let key = PrivatePkcs8KeyDer::from(certificate.key.clone());
+    let key = PrivateKeyDer::try_from(certificate.key.clone());
+    let key = key.map_err(|why| rustls::Error::General(String::from(why)))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key.into())?;
+        .with_single_cert(chain, key)?;
     // A client that has no AES asks for ChaCha20 first; where it is we who have none, our order counts.
     config.ignore_client_order = !aes;
     config.session_storage = Arc::new(NoServerSessionStorage {});

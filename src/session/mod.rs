@@ -5,13 +5,13 @@
 //!
 //! The contract:
 //! - The first input is `Start`. After that, each `Next` is answered by exactly one input:
-//!   `Read` by `Bytes`, `Eof` or `Timeout`; `Send` by `Sent`; `Load` by `Loaded`; `Store` by `Stored`; `Secret` by `Secret`;
+//!   `Read` by `Bytes`, `Eof` or `Timeout`; `Send` by `Sent`; `Load` by `Loaded`; `Store` by `Stored`; `Secret` by `Secret`; `Job` by `Job`;
 //!   `Upgrade` by `Upgraded`; `Wait` by `Bytes`, `Woken`, `Eof` or `Timeout`. After `Close` there is no further step.
 //! - Bytes of the peer lie in [`Io::inbox`]; the session consumes what it has understood and leaves the rest there, so pipelined
 //!   commands wait by themselves. `Bytes` says that the inbox has grown. A session returns `Read` only when what is in the inbox
 //!   is not enough, and then never leaves more than its own line limit there.
 //! - Bytes for the peer are appended to [`Io::out`]. They are sent before `Read`, `Send`, `Wait`, `Upgrade` and `Close` take effect,
-//!   not before `Load`, `Store` or `Secret`. A session that has gathered `limits::OUT_BYTES` returns `Send`.
+//!   not before `Load`, `Store`, `Secret` or `Job`. A session that has gathered `limits::OUT_BYTES` returns `Send`.
 //! - Nothing of `out` leaves before everything that this session has read from or written to the store is durable ([`gate`]).
 //! - A step takes the store for microseconds ([`Context::store`]) and parses hostile bytes before it does.
 
@@ -22,11 +22,14 @@ use crate::types::{AccountId, BodyId, Position, Time};
 
 pub mod console;
 pub mod imap;
+pub mod job;
 pub mod login;
 pub mod pop3;
 pub mod receive;
 pub mod smtp;
 pub mod stream;
+
+pub use job::{Job, JobAnswer};
 
 /// One connection's state machine.
 pub trait Session: Send {
@@ -66,6 +69,8 @@ pub enum Input<'a> {
     Stored(Result<(), StoreError>),
     /// The answer to a `Secret` job.
     Secret(SecretAnswer),
+    /// The answer to a `Job`.
+    Job(JobAnswer),
     /// The upgrade is done; plaintext that was still unread has been dropped.
     Upgraded,
     /// An account that `Wait` named has changed, durably.
@@ -77,10 +82,10 @@ pub enum Input<'a> {
 }
 
 impl Input<'_> {
-    /// Whether all of `out` has been sent since the last step: so it is with everything but the answers to `Load`, `Store` and
-    /// `Secret`.
+    /// Whether all of `out` has been sent since the last step: so it is with everything but the answers to `Load`, `Store`,
+    /// `Secret` and `Job`.
     pub fn is_after_sending(&self) -> bool {
-        !matches!(self, Input::Loaded(_) | Input::Stored(_) | Input::Secret(_))
+        !matches!(self, Input::Loaded(_) | Input::Stored(_) | Input::Secret(_) | Input::Job(_))
     }
 }
 
@@ -107,6 +112,8 @@ pub enum Next {
     },
     /// Hash or check a password.
     Secret(SecretJob),
+    /// Have something done that takes a while, or that only the machine can do.
+    Job(Job),
     /// Change the connection.
     Upgrade(Upgrade),
     /// Wait for bytes, for a change of one of the accounts, or for time to pass.

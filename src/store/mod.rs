@@ -8,6 +8,7 @@
 //! - [`view`]: what one session has been told of a folder.
 //! - [`record`]: the facts, as the journal keeps them.
 //! - [`settings`], [`folders`], [`mail`]: the verbs, by what they change.
+//! - [`history`]: changes of the settings as a whole, and back again; [`network`]: what is set of it.
 //! - [`bucket`]: how much a mailbox may hold and what a message costs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,11 +16,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::journal::{AppendError, Bodies, Journal, OpenError, Report};
 use crate::limits::CHANGE_BYTES_MAX;
-use crate::types::{AccountId, BodyId, Position, Serial};
+use crate::types::{AccountId, BodyId, Position, Serial, Time};
 
 pub mod bucket;
 mod folders;
+pub mod history;
 mod mail;
+pub mod network;
 pub mod record;
 mod settings;
 pub mod state;
@@ -27,7 +30,9 @@ pub mod view;
 
 pub use bucket::Reservation;
 pub use folders::Pop3Lock;
+pub use history::{Draft, Entry as Change, History, NotUndone, Note, Trial};
 pub use mail::{Copied, FlagsSet, NewMessage, Which};
+pub use network::Network;
 pub use settings::{Credentials, Recipient};
 pub use state::{Account, Certificate, Folder, Message, Settings, State};
 pub use view::{Entry, Told, View};
@@ -84,6 +89,10 @@ pub struct Store {
     next_body: u64,
     /// Bytes that all buckets together may promise.
     room: u64,
+    /// What is in force and not recorded.
+    trial: Option<Trial>,
+    /// How many there have been.
+    trials: u32,
 }
 
 impl Store {
@@ -101,7 +110,7 @@ impl Store {
         })?;
         let next_body = state.settle(&mut journal);
         let room = bucket::room(&journal);
-        Ok((Store { journal, state, next_body, room }, report))
+        Ok((Store { journal, state, next_body, room, trial: None, trials: 0 }, report))
     }
 
     /// The journal, for the committer and for reading pieces.
@@ -117,6 +126,37 @@ impl Store {
     /// The state, for `check` and tests: reading it here passes the gate by.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The network's settings that are in force: what is on trial, too.
+    pub fn network(&self) -> &Network {
+        self.trial.as_ref().map_or(&self.state.settings.network, |trial| &trial.network)
+    }
+
+    /// The certificate that is in force: what is on trial, too.
+    pub fn certificate(&self) -> Option<&Arc<Certificate>> {
+        let settings = self.state.settings.certificate.as_ref();
+        self.trial.as_ref().map_or(settings, |trial| trial.certificate.as_ref())
+    }
+
+    /// The trial's number.
+    pub fn trial_number(&self) -> Option<u32> {
+        self.trial.as_ref().map(|trial| trial.number)
+    }
+
+    /// Ends the trial of this number, if it is still that one.
+    pub fn end_trial(&mut self, number: u32) {
+        if self.trial_number() == Some(number) {
+            self.trial = None;
+        }
+    }
+
+    /// Notes how late it is, for the next start of a machine whose clock stops with the power.
+    ///
+    /// # Errors
+    /// `NoSpace` and `ReadOnly`.
+    pub fn save_clock(&mut self, now: Time) -> Result<(), StoreError> {
+        self.record(AccountId::SETTINGS, &[Record::Clock(now)]).map(drop)
     }
 
     /// Hands a piece of a message to the journal.
@@ -246,7 +286,12 @@ impl Shared {
 
     /// The store for one step of a session. Everything that is touched raises `needs`.
     pub fn access<'a>(&'a self, needs: &'a mut Position) -> Access<'a> {
-        Access { store: self.lock(), needs, work: &self.work, recorded: false }
+        Access { store: self.lock(), needs, work: &self.work, recorded: false, draft: None }
+    }
+
+    /// The same for a command: what it changes of the settings is a draft, which it sees and nobody else.
+    pub fn drafting<'a>(&'a self, needs: &'a mut Position, draft: &'a mut Option<Draft>) -> Access<'a> {
+        Access { store: self.lock(), needs, work: &self.work, recorded: false, draft: Some(draft) }
     }
 
     /// Tells the committer that what is pending should be written now. To be called under the store's lock.
@@ -271,9 +316,19 @@ pub struct Access<'a> {
     work: &'a Work,
     /// Whether a commit is due when this is over.
     recorded: bool,
+    /// Where changes of the settings go instead of into the log.
+    draft: Option<&'a mut Option<Draft>>,
 }
 
 impl Access<'_> {
+    /// The state as this session sees it.
+    fn state(&self) -> &State {
+        match &self.draft {
+            Some(Some(draft)) => &draft.state,
+            _ => &self.store.state,
+        }
+    }
+
     /// Notes that the session has seen everything up to here.
     fn touch(&mut self, position: Position) {
         *self.needs = (*self.needs).max(position);
@@ -281,6 +336,10 @@ impl Access<'_> {
 
     /// Records a change on behalf of the session.
     fn record(&mut self, account: AccountId, records: &[Record]) -> Result<Serial, StoreError> {
+        if let Some(draft) = &mut self.draft {
+            draft.get_or_insert_with(|| Draft::begin(&self.store.state)).record(records);
+            return Ok(self.store.state.serial);
+        }
         let serial = self.store.record(account, records)?;
         self.recorded = true;
         let last = self.store.journal.last();
@@ -292,14 +351,14 @@ impl Access<'_> {
     pub fn settings(&mut self) -> &Settings {
         let position = self.store.state.settings.position;
         self.touch(position);
-        &self.store.state.settings
+        &self.state().settings
     }
 
     /// An account with all its folders.
     pub fn account(&mut self, account: AccountId) -> Option<&Account> {
-        let position = self.store.state.accounts.get(&account)?.position;
+        let position = self.state().accounts.get(&account)?.position;
         self.touch(position);
-        self.store.state.accounts.get(&account)
+        self.state().accounts.get(&account)
     }
 
     /// A new message's identity; its pieces go to the journal by `Next::Store`.
@@ -318,7 +377,7 @@ impl Access<'_> {
     pub fn buckets(&mut self) -> (u64, u64) {
         let position = self.store.state.settings.position;
         self.touch(position);
-        (self.store.room, self.store.state.accounts.values().map(|account| account.bucket_bytes).sum())
+        (self.store.room, self.state().accounts.values().map(|account| account.bucket_bytes).sum())
     }
 }
 

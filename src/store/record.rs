@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Network;
 use crate::types::{AccountId, BodyId, Class, Flags, FolderId, Serial, SpecialUse, Time, Uid, UidSet};
 
 /// The schema that this program writes.
@@ -75,7 +76,7 @@ pub enum Record {
     Certificate {
         /// DER certificates, the server's own first.
         chain: Vec<Vec<u8>>,
-        /// PKCS #8 private key, DER.
+        /// Private key, DER: PKCS #8, PKCS #1 or SEC 1.
         key: Vec<u8>,
     },
     /// A folder exists.
@@ -172,6 +173,39 @@ pub enum Record {
         number: u32,
         /// How many there are.
         of: u32,
+    },
+    /// The network's settings, all of them.
+    Network(Network),
+    /// The machine's name; empty: none is set.
+    HostName(String),
+    /// Who is asked for the time; none: whoever DHCP names, or the pool.
+    TimeServers(Vec<String>),
+    /// It was this late when this was written: for a machine whose clock stops with the power.
+    Clock(Time),
+    /// A command has made this change.
+    Changed {
+        /// The entry's number; one more than the last one's.
+        number: u32,
+        /// When.
+        time: Time,
+        /// The command as it is shown.
+        command: String,
+        /// Whether the records of `Back` take all of it back.
+        undoable: bool,
+    },
+    /// A part of what takes a change back.
+    Back {
+        /// Of which entry.
+        number: u32,
+        /// Its place there, from 0.
+        nth: u32,
+        /// What to apply.
+        record: Box<Record>,
+    },
+    /// The entries from this number on have been taken back, and are gone.
+    Undone {
+        /// The oldest of them.
+        from: u32,
     },
 }
 
@@ -272,7 +306,10 @@ pub fn decode(payload: &[u8]) -> Option<Vec<Record>> {
 
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv6Addr;
+
     use super::*;
+    use crate::store::network::{Ipv4, Ipv6};
 
     fn samples() -> Vec<Record> {
         let (account, folder) = (AccountId(7), FolderId(1));
@@ -323,6 +360,22 @@ mod tests {
             },
             Record::Expunged { account, folder, uids: UidSet(vec![(Uid(1), Uid(3))]) },
             Record::Part { number: 1, of: 300 },
+            Record::Network(Network::default()),
+            Record::Network(Network {
+                ipv4: Ipv4::Static {
+                    address: [192, 0, 2, 7].into(),
+                    prefix: 24,
+                    gateway: Some([192, 0, 2, 1].into()),
+                },
+                ipv6: Ipv6::Static { address: Ipv6Addr::LOCALHOST, prefix: 64, gateway: None },
+                dns: vec![[192, 0, 2, 1].into(), Ipv6Addr::LOCALHOST.into()],
+            }),
+            Record::HostName("mail.example.test".into()),
+            Record::TimeServers(vec!["time.example.test".into()]),
+            Record::Clock(Time(1_795_514_400)),
+            Record::Changed { number: 1, time: Time(2), command: "domain add".into(), undoable: true },
+            Record::Back { number: 1, nth: 0, record: Box::new(Record::AccountRemoved(account)) },
+            Record::Undone { from: 300 },
         ]
     }
 
@@ -344,7 +397,7 @@ mod tests {
         let (account, folder) = (AccountId(7), FolderId(1));
         let odd = UidSet::from_ascending((0..3000).map(|number| Uid(u32::MAX - 6000 + 2 * number)));
         let mut records = samples();
-        records.pop();
+        records.retain(|record| !matches!(record, Record::Part { .. }));
         records.push(Record::FlagsSet { account, folder, groups: vec![(Flags(u64::MAX), odd.clone())] });
         records.push(Record::Expunged { account, folder, uids: odd.clone() });
         assert_eq!(encode_within(&records, 128 << 10), [encode(&records)]);

@@ -1,8 +1,8 @@
 //! The verbs of the owner: domains, mailboxes, aliases, passwords, the certificate. And who an address is.
 
 use super::record::Record;
-use super::{Access, StoreError, bucket};
-use crate::limits::{ACCOUNTS_MAX, ALIASES_MAX, DOMAINS_MAX};
+use super::{Access, Network, StoreError, bucket};
+use crate::limits::{ACCOUNTS_MAX, ALIASES_MAX, DOMAINS_MAX, TIME_SERVERS_MAX};
 use crate::types::{AccountId, Class, FolderId, SpecialUse};
 
 /// Who an address is.
@@ -128,8 +128,8 @@ impl Access<'_> {
             return Err(StoreError::Limit("mailboxes"));
         }
         let bucket_bytes = self.fitting(class, 0)?;
-        let account = AccountId(self.store.state.account_last.0 + 1);
-        let mut uid_validity = self.store.state.uid_validity;
+        let account = AccountId(self.state().account_last.0 + 1);
+        let mut uid_validity = self.state().uid_validity;
         let mut records = vec![Record::AccountAdded { account, address, class, bucket_bytes, phc }];
         let names = SpecialUse::ALL.map(|special| (special.folder(), Some(special)));
         for (index, (name, special)) in [("INBOX", None)].into_iter().chain(names).enumerate() {
@@ -238,11 +238,38 @@ impl Access<'_> {
         self.record(AccountId::SETTINGS, &[Record::AdminPassword(phc)]).map(drop)
     }
 
-    /// Sets what TLS shows: DER certificates, the server's own first, and a PKCS #8 key.
+    /// Sets what TLS shows: DER certificates, the server's own first, and its key.
     ///
     /// # Errors
     /// The medium's.
     pub fn certificate_set(&mut self, chain: Vec<Vec<u8>>, key: Vec<u8>) -> Result<(), StoreError> {
         self.record(AccountId::SETTINGS, &[Record::Certificate { chain, key }]).map(drop)
+    }
+
+    /// Sets the network up; what is in force is what the board's program makes of it.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn network_set(&mut self, network: Network) -> Result<(), StoreError> {
+        self.record(AccountId::SETTINGS, &[Record::Network(network)]).map(drop)
+    }
+
+    /// Names the machine; an empty name lets the system and the first domain name it.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn host_set(&mut self, name: &str) -> Result<(), StoreError> {
+        self.record(AccountId::SETTINGS, &[Record::HostName(name.to_lowercase())]).map(drop)
+    }
+
+    /// Sets who is asked for the time.
+    ///
+    /// # Errors
+    /// `Limit`, and the medium's.
+    pub fn time_servers_set(&mut self, servers: Vec<String>) -> Result<(), StoreError> {
+        if servers.len() > TIME_SERVERS_MAX {
+            return Err(StoreError::Limit("time servers"));
+        }
+        self.record(AccountId::SETTINGS, &[Record::TimeServers(servers)]).map(drop)
     }
 }

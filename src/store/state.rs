@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use super::history::History;
+use super::network::Network;
 use super::record::{self, Parts, Record};
 use crate::journal::Journal;
 use crate::limits::CHANGES_REMEMBERED;
@@ -26,25 +28,27 @@ pub struct State {
     pub uid_validity: u32,
     /// The highest account number ever given out.
     pub account_last: AccountId,
+    /// The time that was saved last, for a machine without a clock.
+    pub clock: Option<Time>,
     /// Records that this program could not read: their frames are kept, their meaning is not known.
     pub unread_records: u64,
     /// Changes of several frames of which not all have been read.
-    parts: Parts,
+    pub(super) parts: Parts,
     /// Of the state that this one is made to succeed: who is looking at what.
-    heirs: Heirs,
+    pub(super) heirs: Heirs,
     /// What `apply` has done to bodies, for the journal's index.
-    holds: Vec<(BodyId, bool)>,
+    pub(super) holds: Vec<(BodyId, bool)>,
 }
 
 /// Sessions outlive a state that is made anew: their views keep tombstones, and their POP3 locks hold.
 #[derive(Debug, Default)]
-struct Heirs {
+pub(super) struct Heirs {
     views: BTreeMap<(AccountId, FolderId), Vec<Weak<AtomicU64>>>,
     locks: BTreeMap<AccountId, Arc<AtomicBool>>,
 }
 
 /// What the owner has set.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// How far the disk must be for all of this to be durable.
     pub position: Position,
@@ -60,13 +64,21 @@ pub struct Settings {
     pub admin: Option<String>,
     /// What TLS shows.
     pub certificate: Option<Arc<Certificate>>,
+    /// How the network is set up.
+    pub network: Network,
+    /// The machine's name; empty: none is set.
+    pub host: String,
+    /// Who is asked for the time.
+    pub time_servers: Vec<String>,
+    /// The newest changes by commands.
+    pub history: History,
 }
 
 /// A certificate with its key.
 pub struct Certificate {
     /// DER certificates, the server's own first.
     pub chain: Vec<Vec<u8>>,
-    /// PKCS #8 private key, DER.
+    /// Private key, DER: PKCS #8, PKCS #1 or SEC 1.
     pub key: Vec<u8>,
 }
 
@@ -272,11 +284,19 @@ impl State {
             | Record::AliasAdded { .. }
             | Record::AliasRemoved(_)
             | Record::AdminPassword(_)
-            | Record::Certificate { .. } => {
+            | Record::Certificate { .. }
+            | Record::Network(_)
+            | Record::HostName(_)
+            | Record::TimeServers(_)
+            | Record::Changed { .. }
+            | Record::Back { .. }
+            | Record::Undone { .. } => {
                 self.settings.position = self.settings.position.max(position);
                 self.settings.apply(record);
             }
             Record::Part { .. } => {}
+            // Not a setting: no session waits until it is durable.
+            Record::Clock(time) => self.clock = Some(*time),
             Record::FolderAdded { account, uid_validity, .. } => {
                 self.uid_validity = self.uid_validity.max(*uid_validity);
                 self.apply_mail(*account, record, serial, position);
@@ -445,6 +465,12 @@ impl Settings {
             Record::AdminPassword(phc) => self.admin = Some(phc.clone()),
             Record::Certificate { chain, key } => {
                 self.certificate = Some(Arc::new(Certificate { chain: chain.clone(), key: key.clone() }));
+            }
+            Record::Network(network) => self.network.clone_from(network),
+            Record::HostName(name) => self.host.clone_from(name),
+            Record::TimeServers(servers) => self.time_servers.clone_from(servers),
+            Record::Changed { .. } | Record::Back { .. } | Record::Undone { .. } => {
+                self.history.apply(record)
             }
             _ => {}
         }

@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use postfach::device::{Device, Memory, Outcome};
 use postfach::journal::{Format, ReadError, format};
-use postfach::limits::{PIECE_BYTES, READ_BYTES};
-use postfach::session::console::{Console, Mode};
+use postfach::limits::{PIECE_BYTES, READ_BYTES, TRIAL_SECONDS};
+use postfach::session::console::{Answered, ClockFacts, Console, Facts, Machine, Mode, NetworkFacts};
 use postfach::session::imap::Imap;
+use postfach::session::job::CertificateFacts;
 use postfach::session::pop3::Pop3;
 use postfach::session::smtp::{Role, Smtp};
 use postfach::session::{
-    Context, Farewell, Input, Io, Load, Next, Peer, SecretAnswer, SecretJob, Session, Upgrade, gate,
+    Context, Farewell, Input, Io, Job, JobAnswer, Load, Next, Peer, SecretAnswer, SecretJob, Session,
+    Upgrade, gate,
 };
 use postfach::store::{LoadError, Shared, Store};
 use postfach::types::{AccountId, Position, Time};
@@ -29,7 +31,41 @@ pub struct World {
     pub shared: Shared,
     pub connections: BTreeMap<String, Connection>,
     pub now: i64,
+    /// The trial that is counted, and when it is over.
+    trial: Option<(u32, i64)>,
     seed: u64,
+}
+
+/// A box, as the console is told of it.
+#[derive(Debug)]
+struct Box1;
+
+impl Machine for Box1 {
+    fn certificate(&self) -> CertificateFacts {
+        CertificateFacts { fingerprint: "AA:BB".into(), until: Time(i64::MAX), ..CertificateFacts::default() }
+    }
+
+    fn network(&self) -> Option<NetworkFacts> {
+        let (interface, addresses) = ("eth0".into(), vec!["192.0.2.20/24".into(), "2001:db8::20/64".into()]);
+        Some(NetworkFacts { interface, link: true, addresses, ..NetworkFacts::default() })
+    }
+
+    fn clock(&self) -> Option<ClockFacts> {
+        let last = Answered { server: "ntp.example.test".into(), age_seconds: 75, offset_seconds: 0.004 };
+        Some(ClockFacts {
+            servers: vec!["ntp.example.test".into()],
+            last: Some(last),
+            ..ClockFacts::default()
+        })
+    }
+
+    fn trial_seconds(&self) -> Option<u64> {
+        None
+    }
+
+    fn log(&self, lines: usize) -> Vec<String> {
+        vec!["2026-11-24T10:00:00Z info: ready".into(); lines.min(2)]
+    }
 }
 
 /// What a session is waiting for.
@@ -93,6 +129,10 @@ fn session(protocol: &str) -> (Box<dyn Session>, bool) {
         "imap" => (Box::new(Imap::new()), false),
         "imaps" => (Box::new(Imap::new()), true),
         "console" => (Box::new(Console::new(Mode::Script, String::from("AA:BB"))), false),
+        "box" => {
+            let facts = Facts { machine: Some(Arc::new(Box1)), ..Facts::from(String::from("AA:BB")) };
+            (Box::new(Console::new(Mode::Serial, facts)), false)
+        }
         "serial" => (Box::new(Console::new(Mode::Serial, String::from("AA:BB"))), false),
         other => panic!("no protocol {other}"),
     }
@@ -115,7 +155,7 @@ impl World {
     pub fn try_open(device: Arc<Memory>, seed: u64) -> Option<World> {
         let (store, _) = Store::open(Arc::clone(&device) as Arc<dyn Device>, &mut seeded(seed + 1)).ok()?;
         let shared = Shared::new(store);
-        Some(World { device, shared, connections: BTreeMap::new(), now: START, seed })
+        Some(World { device, shared, connections: BTreeMap::new(), now: START, trial: None, seed })
     }
 
     /// Power fails; the store is opened again from what is left.
@@ -129,7 +169,7 @@ impl World {
     pub fn connect(&mut self, name: &str, protocol: &str) {
         let (session, tls) = session(protocol);
         let address = match protocol {
-            "console" | "serial" => None,
+            "console" | "serial" | "box" => None,
             _ => Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         };
         let connection = Connection {
@@ -163,6 +203,11 @@ impl World {
     /// Time passes.
     pub fn after(&mut self, seconds: i64) {
         self.now += seconds;
+        if let Some((number, until)) = self.trial
+            && until <= self.now
+        {
+            self.shared.lock().end_trial(number);
+        }
         let names: Vec<String> = self.connections.keys().cloned().collect();
         for name in names {
             let late = match self.connection(&name).state {
@@ -210,6 +255,10 @@ impl World {
     /// Wakes the sessions whose account has changed durably, and all of them when writing has failed.
     fn wake(&mut self) {
         let failed = !commit(&mut self.shared.lock());
+        let number = self.shared.lock().trial_number();
+        if self.trial.map(|(known, _)| known) != number {
+            self.trial = number.map(|number| (number, self.now + i64::from(TRIAL_SECONDS)));
+        }
         let names: Vec<String> = self.connections.keys().cloned().collect();
         for name in names {
             let State::Waiting { account: Some((account, seen)), .. } = self.connection(&name).state else {
@@ -252,7 +301,7 @@ impl Connection {
             Happened::Eof => self.step(Input::Eof, shared, now),
         };
         loop {
-            let sends = !matches!(next, Next::Load(_) | Next::Store { .. } | Next::Secret(_));
+            let sends = !matches!(next, Next::Load(_) | Next::Store { .. } | Next::Secret(_) | Next::Job(_));
             if sends && !self.flush(shared) {
                 return;
             }
@@ -290,6 +339,7 @@ impl Connection {
                     let answer = answer(job);
                     self.step(Input::Secret(answer), shared, now)
                 }
+                Next::Job(job) => self.step(Input::Job(done(job)), shared, now),
                 Next::Load(wanted) => match load(shared, wanted) {
                     Ok(bytes) => self.step(Input::Loaded(Ok(&bytes)), shared, now),
                     Err(error) => self.step(Input::Loaded(Err(error)), shared, now),
@@ -343,6 +393,31 @@ fn answer(job: SecretJob) -> SecretAnswer {
         SecretJob::Generate => {
             SecretAnswer::Generated { password: "generated".into(), phc: phc(b"generated") }
         }
+    }
+}
+
+/// What serve does for `Next::Job`, of which the dialogues need something.
+fn done(job: Job) -> JobAnswer {
+    let about = |subject: &str| CertificateFacts {
+        subject: subject.into(),
+        issuer: subject.into(),
+        names: vec![subject.trim_start_matches("CN=").into()],
+        from: Time(START - 86_400),
+        until: Time(START + 10 * 365 * 86_400),
+        fingerprint: "CC:DD".into(),
+    };
+    match job {
+        Job::Ping { host } => JobAnswer::Said(format!("{host} answers\n")),
+        Job::MakeCertificate { host, .. } => {
+            let about = about(&format!("CN={host}"));
+            JobAnswer::Certificate { chain: vec![vec![1]], key: vec![2], about }
+        }
+        Job::ReadCertificate { pem } if pem == b"good\n" => {
+            JobAnswer::Certificate { chain: vec![vec![3]], key: vec![4], about: about("CN=pasted.test") }
+        }
+        Job::ReadCertificate { .. } => JobAnswer::Failed("there is no certificate in it".into()),
+        Job::DescribeCertificate { .. } => JobAnswer::Described(about("CN=mail.example.test")),
+        Job::Settle | Job::LookAtNetwork | Job::AskForTime | Job::Restart | Job::PowerOff => JobAnswer::Done,
     }
 }
 

@@ -33,21 +33,31 @@ use std::fmt::Write as _;
 
 use super::{Context, Farewell, Input, Io, Next, SecretAnswer, SecretJob, Session};
 use crate::limits::CONSOLE_IDLE_SECONDS;
-use crate::types::Time;
+use crate::store::Draft;
 
+mod certificate;
+mod change;
+mod facts;
 mod help;
 pub mod line;
 mod login;
+mod network;
 mod settings;
 mod setup;
 mod show;
+mod system;
 mod table;
 #[cfg(test)]
 mod tests;
+mod time;
+mod undo;
 mod words;
 
+pub use facts::{Answered, ClockFacts, Facts, Machine, MemoryGauge, Mode, NetworkFacts, ServersFrom};
+
+use change::{Text, UnderWay};
 use line::{Editor, Event};
-use table::{Act, Call, Failure, Row};
+use table::{Act, Failure, Row};
 use words::Secret;
 
 /// Mark: the server waits for a line.
@@ -61,39 +71,6 @@ pub const DONE: u8 = 0x04;
 
 /// The prompt for a command.
 const PROMPT: &str = "postfach> ";
-
-/// On which kind of line the console is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// The console's socket, or the offline console: whoever can open it is the owner.
-    Socket,
-    /// A list of commands, as after the socket's first line `script`, without marks and with CR LF.
-    Script,
-    /// A serial line: whoever is there must log in.
-    Serial,
-}
-
-impl From<String> for Facts {
-    fn from(fingerprint: String) -> Facts {
-        Facts { fingerprint, ..Facts::default() }
-    }
-}
-
-/// What serve knows and `status` shows.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// SHA-256 of the certificate, as `AB:CD:…`; empty when there is none yet.
-    pub fingerprint: String,
-    /// When the server started; None in the offline console.
-    pub started: Option<Time>,
-    /// What was found when the store was opened and the owner should know, each a sentence.
-    pub warnings: Vec<String>,
-    /// How much memory is in use; asked when it is shown.
-    pub memory: Option<MemoryGauge>,
-}
-
-/// Tells the bytes of memory in use now, and at most so far.
-pub type MemoryGauge = fn() -> Option<(u64, u64)>;
 
 /// How the other side of a socket wants to be spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +105,12 @@ enum Waiting {
     Password { first: Option<Vec<u8>> },
     /// The answer to a job: a login, or the command under way.
     Secret { login: bool },
+    /// A line of a text, or its end.
+    Text(Text),
+    /// The machine's name, as a confirmation.
+    HostName { row: &'static Row, arguments: Vec<String> },
+    /// The answer to a job of serve's.
+    Job(UnderWay),
     /// The end of the pause after a wrong password.
     Pause,
     /// The end of the conversation.
@@ -151,6 +134,8 @@ pub struct Console {
     lines: u32,
     /// The command under way, when it waits for a password; the administrator's first password has none.
     pending: Option<Pending>,
+    /// What the command under way has changed so far.
+    draft: Option<Draft>,
     /// Wrong passwords since the last right one.
     failures: u32,
     /// The hash the administrator logged in against: when it changes elsewhere, this login ends.
@@ -173,6 +158,7 @@ impl Console {
             editor: Editor::new(mode == Mode::Serial),
             lines: 0,
             pending: None,
+            draft: None,
             failures: 0,
             admin: None,
         }
@@ -261,6 +247,7 @@ impl Console {
         self.pending = None;
         match self.waiting {
             Waiting::Manner => self.close(),
+            Waiting::Text(_) => self.text_line(None, io, cx),
             _ => self.fail(io, cx, "", &why),
         }
     }
@@ -269,7 +256,11 @@ impl Console {
     fn interrupt(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
         self.pending = None;
         match self.waiting {
-            Waiting::Command | Waiting::Question { .. } | Waiting::Password { .. }
+            Waiting::Command
+            | Waiting::Question { .. }
+            | Waiting::Password { .. }
+            | Waiting::Text(_)
+            | Waiting::HostName { .. }
                 if self.admin.is_some() =>
             {
                 self.prompt(io)
@@ -291,6 +282,11 @@ impl Console {
                 }
                 match waiting {
                     Waiting::Question { row, answers } => self.take_answer(&bytes, row, answers, io, cx),
+                    Waiting::HostName { row, arguments } => self.confirm(&bytes, row, arguments, io, cx),
+                    text @ Waiting::Text(_) => {
+                        self.waiting = text;
+                        self.text_line(Some(&bytes), io, cx)
+                    }
                     _ => self.command(&bytes, io, cx),
                 }
             }
@@ -338,19 +334,22 @@ impl Console {
     fn run(&mut self, row: &'static Row, arguments: &[&str], io: &mut Io, cx: &mut Context<'_>) -> Next {
         let name = words::shown(row, arguments);
         let mut out = String::new();
+        self.draft = None;
+        self.facts.refresh();
         let result = match &row.act {
+            Act::Load | Act::Job { .. } => return self.begin(row, arguments, io, cx),
             Act::Exit => return self.leave(io, cx),
             Act::Ask { .. } if !arguments.is_empty() => {
                 Err(Failure::Usage(String::from("it takes no words")))
             }
             Act::Ask { .. } => return self.ask(row, Vec::new(), io, cx),
-            Act::Do(run) => run(arguments, &mut Call { cx, out: &mut out, facts: &self.facts }),
+            Act::Do(run) | Act::Set(run) => run(arguments, &mut self.call(cx, &mut out)),
             Act::WithPassword { check, .. } => {
                 let (arguments, secret) = match words::secret(arguments) {
                     Ok(parts) => parts,
                     Err(why) => return self.fail(io, cx, &name, &why),
                 };
-                match check(&arguments, &mut Call { cx, out: &mut out, facts: &self.facts }) {
+                match check(&arguments, &mut self.call(cx, &mut out)) {
                     Ok(()) => return self.secret(row, arguments, secret, io, cx),
                     Err(failure) => Err(failure),
                 }
@@ -440,29 +439,30 @@ impl Console {
         let (Act::WithPassword { set, .. } | Act::Ask { set }) = &row.act else { return self.after(io) };
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut out = String::new();
-        let mut call = Call { cx, out: &mut out, facts: &self.facts };
-        let result = set(&arguments, phc, &mut call);
+        let result = set(&arguments, phc, &mut self.call(cx, &mut out));
         if let (Ok(()), Some(password)) = (&result, generated) {
             // A String takes whatever is written to it.
             let _ = writeln!(out, "Its password is shown only this once.\nPassword: {password}");
-        }
-        if self.mode == Mode::Serial && row.words == ["admin", "passwd"] {
-            self.admin.clone_from(&cx.store().settings().admin);
         }
         self.result(row, &name, result, &out, io, cx)
     }
 
     fn result(
         &mut self,
-        row: &Row,
+        row: &'static Row,
         name: &str,
         result: Result<(), Failure>,
         out: &str,
         io: &mut Io,
         cx: &mut Context<'_>,
     ) -> Next {
+        let draft = self.draft.take();
         match result {
             Ok(()) => {
+                if let Some(draft) = draft {
+                    return self.change(row, name, draft, out, io, cx);
+                }
+                self.remember_admin(row, cx);
                 self.say(io, out);
                 self.after(io)
             }
@@ -548,6 +548,7 @@ impl Console {
                 self.fail(io, cx, &name, "there is no password on standard input: nothing has been changed")
             }
             Waiting::Question { .. } => self.fail(io, cx, "setup", "not all questions were answered"),
+            Waiting::Text(_) => self.fail(io, cx, "", "there is no line `end`: nothing has been changed"),
             _ => self.leave(io, cx),
         }
     }
@@ -566,6 +567,10 @@ impl Session for Console {
                 self.log_in(io, cx)
             }
             Input::Secret(answer) => match self.answer(answer, io, cx) {
+                Next::Read { .. } => self.take(io, cx),
+                next => next,
+            },
+            Input::Job(answer) => match self.job_done(answer, io, cx) {
                 Next::Read { .. } => self.take(io, cx),
                 next => next,
             },

@@ -34,14 +34,14 @@ fn failure(error: StoreError) -> Failure {
     Failure::Refused(refused(error))
 }
 
-fn say(call: &mut Call<'_, '_>, text: &str) -> Done {
+pub(super) fn say(call: &mut Call<'_, '_>, text: &str) -> Done {
     call.out.push_str(text);
     call.out.push('\n');
     Ok(())
 }
 
 /// Exactly these arguments.
-fn exactly<'a, const N: usize>(arguments: &[&'a str]) -> Result<[&'a str; N], Failure> {
+pub(super) fn exactly<'a, const N: usize>(arguments: &[&'a str]) -> Result<[&'a str; N], Failure> {
     if let Some(extra) = arguments.get(N) {
         return Err(Failure::Usage(format!("`{extra}` is one word too many")));
     }
@@ -52,7 +52,7 @@ fn exactly<'a, const N: usize>(arguments: &[&'a str]) -> Result<[&'a str; N], Fa
 pub fn domain_add(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [name] = exactly(arguments)?;
     let name = domain(name)?;
-    let done = call.cx.store().domain_add(&name);
+    let done = call.store().domain_add(&name);
     match done {
         Ok(()) => say(call, &format!("Mail for {name} is taken. Next: mailbox add somebody@{name}")),
         Err(StoreError::Exists) => Err(Failure::Refused(format!("{name} is there already"))),
@@ -64,7 +64,7 @@ pub fn domain_add(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 pub fn domain_remove(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [name] = exactly(arguments)?;
     let name = domain(name)?;
-    let done = call.cx.store().domain_remove(&name);
+    let done = call.store().domain_remove(&name);
     match done {
         Ok(()) => say(call, &format!("Mail for {name} is no longer taken.")),
         Err(StoreError::Missing) => {
@@ -80,7 +80,7 @@ pub fn domain_remove(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 /// `domain list`
 pub fn domain_list(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [] = exactly(arguments)?;
-    let domains = call.cx.store().settings().domains.clone();
+    let domains = call.store().settings().domains.clone();
     if domains.is_empty() {
         return say(call, "There are no domains yet. Add one: domain add example.com");
     }
@@ -105,14 +105,14 @@ fn new_mailbox(arguments: &[&str]) -> Result<(String, Class), Failure> {
 /// `mailbox add`, before its password.
 pub fn mailbox_add_check(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let (name, class) = new_mailbox(arguments)?;
-    known_domain(&name, &call.cx.store().settings().domains)?;
+    known_domain(&name, &call.store().settings().domains)?;
     is_new(&name, call)?;
     fits(&name, class, 0, "mailbox add", call)
 }
 
 /// Whether an address belongs to nobody yet.
 pub(super) fn is_new(name: &str, call: &mut Call<'_, '_>) -> Done {
-    let mut store = call.cx.store();
+    let mut store = call.store();
     if let Some(target) = store.settings().aliases.get(name) {
         return Err(Failure::Refused(format!(
             "{name} is an alias of {target}; remove that first: alias remove {name}"
@@ -134,14 +134,14 @@ fn known_domain(address: &str, domains: &[String]) -> Done {
 
 /// Whether a bucket of this class fits when `freed` bytes are given up. If not: what does.
 pub(super) fn fits(name: &str, class: Class, freed: u64, command: &str, call: &mut Call<'_, '_>) -> Done {
-    let (all, promised) = call.cx.store().buckets();
+    let (all, promised) = call.store().buckets();
     let left = all.saturating_sub(promised.saturating_sub(freed));
     let size = bucket::class_bytes(class, all);
     if size <= left {
         return Ok(());
     }
     let mut why = format!("size {} takes {}, and {} are left", class.name(), room(size), room(left));
-    let largest = call.cx.store().class_that_fits(freed);
+    let largest = call.store().class_that_fits(freed);
     // A String takes whatever is written to it.
     let _ = match largest {
         Some(class) if command == "mailbox add" => {
@@ -158,13 +158,13 @@ pub fn mailbox_add(arguments: &[&str], phc: String, call: &mut Call<'_, '_>) -> 
     // Asking for the password has taken time: somebody else may have been quicker.
     mailbox_add_check(arguments, call)?;
     let (name, class) = new_mailbox(arguments)?;
-    let account = call.cx.store().mailbox_add(&name, class, phc).map_err(failure)?;
-    let bytes = call.cx.store().account(account).map(|account| account.bucket_bytes).unwrap_or_default();
+    let account = call.store().mailbox_add(&name, class, phc).map_err(failure)?;
+    let bytes = call.store().account(account).map(|account| account.bucket_bytes).unwrap_or_default();
     say(call, &format!("The mailbox {name} is there, of size {} ({}).", class.name(), room(bytes)))
 }
 
 fn known_mailbox(name: &str, call: &mut Call<'_, '_>) -> Done {
-    let mut store = call.cx.store();
+    let mut store = call.store();
     if store.account_of(name).is_ok() {
         return Ok(());
     }
@@ -185,7 +185,7 @@ pub fn mailbox_passwd(arguments: &[&str], phc: String, call: &mut Call<'_, '_>) 
     mailbox_passwd_check(arguments, call)?;
     let [name] = exactly(arguments)?;
     let name = address(name)?;
-    call.cx.store().password_set(&name, phc).map_err(failure)?;
+    call.store().password_set(&name, phc).map_err(failure)?;
     say(call, &format!("The password of {name} is changed; only the new one works from now on."))
 }
 
@@ -199,13 +199,13 @@ pub fn mailbox_size(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [name, class] = exactly(&arguments)?;
     let (name, class) = (address(name)?, words::class(class)?);
     known_mailbox(&name, call)?;
-    let mut store = call.cx.store();
+    let mut store = call.store();
     let account = store.account_of(&name).map_err(failure)?;
     let freed = store.account(account).map(|account| account.bucket_bytes).unwrap_or_default();
     drop(store);
     fits(&name, class, freed, "mailbox size", call)?;
-    call.cx.store().mailbox_size(&name, class).map_err(failure)?;
-    let (used, bytes) = match call.cx.store().account(account) {
+    call.store().mailbox_size(&name, class).map_err(failure)?;
+    let (used, bytes) = match call.store().account(account) {
         Some(account) => (account.used_bytes, account.bucket_bytes),
         None => (0, 0),
     };
@@ -223,7 +223,7 @@ pub fn mailbox_size(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 /// `mailbox list`
 pub fn mailbox_list(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [] = exactly(arguments)?;
-    let mut store = call.cx.store();
+    let mut store = call.store();
     let accounts: Vec<_> = store.settings().addresses.clone().into_iter().collect();
     let width = accounts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default().max(7);
     let mut table = format!("{:width$}  {:<4}  {:>9}  {:>9}\n", "ADDRESS", "SIZE", "ROOM", "USED");
@@ -253,8 +253,8 @@ pub fn mailbox_remove(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [name] = exactly(arguments)?;
     let name = address(name)?;
     known_mailbox(&name, call)?;
-    let aliases = call.cx.store().settings().aliases.values().filter(|target| **target == name).count();
-    call.cx.store().mailbox_remove(&name).map_err(failure)?;
+    let aliases = call.store().settings().aliases.values().filter(|target| **target == name).count();
+    call.store().mailbox_remove(&name).map_err(failure)?;
     let with = match aliases {
         0 => String::new(),
         1 => String::from(" and the alias that led to it"),
@@ -267,7 +267,7 @@ pub fn mailbox_remove(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 pub fn alias_add(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [alias, target] = exactly(arguments)?;
     let (alias, target) = (address(alias)?, address(target)?);
-    let mut store = call.cx.store();
+    let mut store = call.store();
     known_domain(&alias, &store.settings().domains)?;
     if store.settings().addresses.contains_key(&alias) {
         return Err(Failure::Refused(format!("there is a mailbox {alias}; an alias needs another name")));
@@ -278,7 +278,7 @@ pub fn alias_add(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     }
     drop(store);
     known_mailbox(&target, call)?;
-    call.cx.store().alias_add(&alias, &target).map_err(failure)?;
+    call.store().alias_add(&alias, &target).map_err(failure)?;
     say(call, &format!("Mail for {alias} goes to {target}."))
 }
 
@@ -286,7 +286,7 @@ pub fn alias_add(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 pub fn alias_remove(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [alias] = exactly(arguments)?;
     let alias = address(alias)?;
-    let done = call.cx.store().alias_remove(&alias);
+    let done = call.store().alias_remove(&alias);
     match done {
         Ok(()) => say(call, &format!("The alias {alias} is removed.")),
         Err(StoreError::Missing) => {
@@ -299,7 +299,7 @@ pub fn alias_remove(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 /// `alias list`
 pub fn alias_list(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [] = exactly(arguments)?;
-    let aliases = call.cx.store().settings().aliases.clone();
+    let aliases = call.store().settings().aliases.clone();
     if aliases.is_empty() {
         return say(call, "There are no aliases. Add one: alias add info@example.com anna@example.com");
     }
@@ -314,6 +314,6 @@ pub fn admin_passwd_check(arguments: &[&str], _: &mut Call<'_, '_>) -> Done {
 
 /// `admin passwd`
 pub fn admin_passwd(_: &[&str], phc: String, call: &mut Call<'_, '_>) -> Done {
-    call.cx.store().admin_set(phc).map_err(failure)?;
+    call.store().admin_set(phc).map_err(failure)?;
     say(call, "The administrator's password is set.")
 }

@@ -126,10 +126,6 @@ impl Console {
         self.waiting = Waiting::Secret { login: false };
         Next::Secret(SecretJob::Generate)
     }
-
-    fn call<'a, 'b>(&'a self, cx: &'a mut Context<'b>, out: &'a mut String) -> Call<'a, 'b> {
-        Call { cx, out, facts: &self.facts }
-    }
 }
 
 /// Does what the answers say, with the hash of the mailbox's password.
@@ -137,7 +133,7 @@ pub fn set(answers: &[&str], phc: String, call: &mut Call<'_, '_>) -> Result<(),
     let [domain, mailbox, size] = *answers else {
         return Err(Failure::Refused(String::from("not all questions were answered")));
     };
-    let added = call.cx.store().domain_add(domain);
+    let added = call.store().domain_add(domain);
     match added {
         Ok(()) | Err(StoreError::Exists) => {}
         Err(error) => return Err(Failure::Refused(settings::refused(error))),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::table::{Call, Failure};
 use super::words::address;
+use super::{certificate, network, time};
 use crate::store::Account;
 
 type Done = Result<(), Failure>;
@@ -52,7 +53,7 @@ pub fn percent(part: u64, whole: u64) -> u64 {
 }
 
 /// A time span for people, in its two largest units.
-fn span(seconds: i64) -> String {
+pub fn span(seconds: i64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (1, hours, _) => format!("1 day {hours} h"),
@@ -83,6 +84,8 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     drop(store);
     let filled = percent(capacity.used_bytes, capacity.raw_bytes);
     warnings.extend(store_warnings(read_only, filled, domains, accounts.len(), no_admin));
+    let (more, machine) = machine_lines(call);
+    warnings.extend(more);
 
     let out = &mut *call.out;
     // A String takes whatever is written to it.
@@ -119,6 +122,7 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         let _ = writeln!(out, "Memory       {}, at most {} so far", room(now), room(most));
     }
     let _ = writeln!(out, "Domains      {domains}, aliases {aliases}");
+    out.push_str(&machine);
     let ports: Vec<String> = PORTS
         .iter()
         .map(|(name, port)| format!("{name} {}", port.saturating_add(call.cx.port_base)))
@@ -130,6 +134,28 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         let _ = write!(out, "\n{lines}");
     }
     Ok(())
+}
+
+/// What is wrong with the machine, and what there is to say of it.
+fn machine_lines(call: &Call<'_, '_>) -> (Vec<String>, String) {
+    let (mut warnings, mut lines) = (Vec::new(), String::new());
+    let Some(machine) = &call.facts.machine else { return (warnings, lines) };
+    warnings.extend(certificate::warning(&machine.certificate(), call.cx.now));
+    if let Some(clock) = machine.clock() {
+        warnings.extend(time::warning(&clock));
+    }
+    if let Some(network) = machine.network() {
+        warnings.extend(network.problem.clone());
+        if network.addresses.is_empty() {
+            warnings.push(String::from("The network gives no address: `network show` says more."));
+        }
+        // A String takes whatever is written to it.
+        let _ = writeln!(lines, "Network      {}", network.addresses.join(", "));
+    }
+    if let Some(seconds) = machine.trial_seconds() {
+        warnings.push(format!("A change is on trial: it goes back in {seconds} s, unless you type `keep`."));
+    }
+    (warnings, lines)
 }
 
 fn mailbox_line(account: &Account) -> String {
@@ -205,6 +231,7 @@ pub fn config(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     if let Some(phc) = &settings.admin {
         let _ = writeln!(text, "admin passwd{}", hash(phc));
     }
+    network::commands(settings, &mut text);
     for domain in &settings.domains {
         let _ = writeln!(text, "domain add {domain}");
     }

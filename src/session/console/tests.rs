@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::*;
 use crate::device::{Device, Memory};
 use crate::journal::{Format, format};
-use crate::session::Peer;
+use crate::session::{JobAnswer, Peer};
 use crate::store::{Shared, Store};
-use crate::types::Position;
+use crate::types::{Position, Time};
 
 struct World {
     shared: Shared,
@@ -45,6 +45,7 @@ impl World {
                     let wanted = format!("made:{}", String::from_utf8_lossy(&password));
                     Input::Secret(SecretAnswer::Checked(phc == Some(wanted)))
                 }
+                Next::Job(_) => Input::Job(JobAnswer::Nobody),
                 Next::Send => Input::Sent,
                 Next::Close => {
                     self.closed = true;
@@ -176,7 +177,9 @@ fn marks_cannot_be_forged() {
 fn what_show_config_prints_can_be_pasted_back() {
     let phc = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA";
     let config = format!(
-        "admin passwd hash {phc}\ndomain add example.test\n\
+        "admin passwd hash {phc}\nnetwork hostname mail.example.test\nnetwork static 192.0.2.7/24 192.0.2.1\n\
+         network ipv6 static 2001:db8::7/64 fe80::1\nnetwork dns 192.0.2.1 2001:db8::1\n\
+         time server ntp.example.test:1123 192.0.2.3\ndomain add example.test\n\
          mailbox add anna@example.test size S hash {phc}\nalias add info@example.test anna@example.test\n"
     );
     let mut first = world(Mode::Script);
@@ -186,6 +189,9 @@ fn what_show_config_prints_can_be_pasted_back() {
     let mut second = world(Mode::Script);
     second.send(&shown);
     assert_eq!(second.send("show config\n"), shown);
+    let mut third = world(Mode::Script);
+    assert!(third.send(&format!("load\n{config}end\n")).contains("9 settings are made."));
+    assert_eq!(third.send("show config\n"), shown);
 }
 
 #[test]
@@ -193,7 +199,8 @@ fn every_command_of_the_table_answers_without_its_arguments() {
     for row in &table::TABLE {
         let mut world = world(Mode::Socket);
         let said = world.send(&format!("command\n{}\n", row.words.join(" ")));
-        assert!(world.closed || said.ends_with(SECRET), "{}: {said:?}", row.usage());
+        let text = said == format!("{LINE}{LINE}");
+        assert!(world.closed || said.ends_with(SECRET) || text, "{}: {said:?}", row.usage());
     }
 }
 

@@ -32,6 +32,12 @@ pub fn find<'a, 'b>(words: &'a [&'b str]) -> Result<(&'static Row, &'a [&'b str]
         }
     }
     let first = words.first().copied().unwrap_or_default();
+    // `network` alone is `network show`.
+    if words.len() == 1
+        && let Some(row) = TABLE.iter().find(|row| same(row.words, &[first, "show"]))
+    {
+        return Ok((row, &[]));
+    }
     let seconds: Vec<&str> = TABLE
         .iter()
         .filter(|row| same(&row.words[..1], &[first]))

@@ -1,0 +1,193 @@
+//! What the console is told of the machine, and the jobs that it has done: certificates, the network, the clock, the end.
+//!
+//! It refuses to decide: what is allowed the console knows, and what is in force the store.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use smol::Timer;
+
+use super::board::Board;
+use super::clock::Clock;
+use super::{Server, certificate, connection, logger, tls};
+use crate::limits::{CLOCK_SAVED_SECONDS, TRIAL_SECONDS};
+use crate::session::console::{ClockFacts, NetworkFacts};
+use crate::session::job::CertificateFacts;
+use crate::session::{Job, JobAnswer};
+
+/// The machine as the console sees it.
+#[derive(Default)]
+pub struct Machine {
+    /// On a box.
+    pub board: Option<Arc<Board>>,
+    /// On a box.
+    pub clock: Option<Arc<Clock>>,
+    certificate: Mutex<CertificateFacts>,
+    /// The trial that is counted, and when it ends.
+    trial: Mutex<Option<(u32, Instant)>>,
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Machine")
+    }
+}
+
+impl Machine {
+    /// A machine; with the board's program, a box.
+    pub fn new(board: Option<std::path::PathBuf>) -> Machine {
+        let board = board.map(|program| Arc::new(Board::new(program)));
+        let clock = board.as_ref().map(|board| Arc::new(Clock::new(Arc::clone(board))));
+        Machine { board, clock, ..Machine::default() }
+    }
+
+    /// This certificate is in force.
+    pub fn shows(&self, der: &[u8]) {
+        let about = certificate::describe(der);
+        *self.certificate.lock().unwrap_or_else(PoisonError::into_inner) = about;
+    }
+
+    fn trial(&self) -> std::sync::MutexGuard<'_, Option<(u32, Instant)>> {
+        self.trial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl crate::session::console::Machine for Machine {
+    fn certificate(&self) -> CertificateFacts {
+        self.certificate.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn network(&self) -> Option<NetworkFacts> {
+        self.board.as_ref().map(|board| board.facts())
+    }
+
+    fn clock(&self) -> Option<ClockFacts> {
+        self.clock.as_ref().map(|clock| clock.facts())
+    }
+
+    fn trial_seconds(&self) -> Option<u64> {
+        self.trial().map(|(_, until)| until.saturating_duration_since(Instant::now()).as_secs())
+    }
+
+    fn log(&self, lines: usize) -> Vec<String> {
+        logger::last(lines)
+    }
+}
+
+/// On a box: keeps the network and the clock, and saves the time, for as long as the server runs.
+pub fn start(server: &Arc<Server>) {
+    let Machine { board: Some(board), clock: Some(clock), .. } = &*server.machine else { return };
+    let (board, clock, saving) = (Arc::clone(board), Arc::clone(clock), Arc::clone(server));
+    server.executor.spawn(async move { board.keep_applied().await }).detach();
+    server.executor.spawn(async move { clock.keep().await }).detach();
+    let save = async move {
+        loop {
+            Timer::after(Duration::from_secs(u64::from(CLOCK_SAVED_SECONDS))).await;
+            let mut store = saving.shared.lock();
+            match store.save_clock(connection::now()) {
+                Ok(()) => saving.shared.announce(),
+                Err(error) => log::warn!("the time could not be saved: {error:?}"),
+            }
+        }
+    };
+    server.executor.spawn(save).detach();
+}
+
+/// Does a job.
+pub async fn answer(server: &Arc<Server>, job: Job) -> JobAnswer {
+    let machine = &server.machine;
+    let failed = |result: Result<(), String>| result.map_or_else(JobAnswer::Failed, |()| JobAnswer::Done);
+    match (job, &machine.board, &machine.clock) {
+        (Job::Settle, ..) => {
+            settle(server);
+            JobAnswer::Done
+        }
+        (Job::LookAtNetwork, Some(board), _) => failed(board.look().await),
+        (Job::AskForTime, _, Some(clock)) => failed(clock.ask_now().await),
+        (Job::Ping { host }, Some(board), _) => ping(board, host).await,
+        (Job::Restart, Some(_), _) => {
+            server.end_with("reboot");
+            JobAnswer::Done
+        }
+        (Job::PowerOff, Some(_), _) => {
+            server.end_with("poweroff");
+            JobAnswer::Done
+        }
+        (job, ..) => answer_alone(job),
+    }
+}
+
+/// Does what needs no server.
+pub fn answer_alone(job: Job) -> JobAnswer {
+    let whole = |made: crate::store::Certificate| {
+        let about = made.chain.first().map(|own| certificate::describe(own)).unwrap_or_default();
+        JobAnswer::Certificate { chain: made.chain, key: made.key, about }
+    };
+    match job {
+        Job::MakeCertificate { host, domains } => {
+            let made = tls::self_signed(&host, &domains, connection::year());
+            made.map_or_else(|error| JobAnswer::Failed(error.to_string()), whole)
+        }
+        Job::ReadCertificate { mut pem } => {
+            let read = certificate::read(&pem);
+            pem.fill(0);
+            std::hint::black_box(&mut pem);
+            read.map_or_else(JobAnswer::Failed, whole)
+        }
+        Job::DescribeCertificate { der } => JobAnswer::Described(certificate::describe(&der)),
+        Job::Settle
+        | Job::LookAtNetwork
+        | Job::AskForTime
+        | Job::Ping { .. }
+        | Job::Restart
+        | Job::PowerOff => JobAnswer::Nobody,
+    }
+}
+
+/// Puts into force what is on trial, and takes it back when its time is over.
+fn settle(server: &Arc<Server>) {
+    let store = server.shared.lock();
+    server.settled(&store);
+    let number = store.trial_number();
+    drop(store);
+    let mut counted = server.machine.trial();
+    if counted.map(|(counted, _)| counted) == number {
+        return;
+    }
+    *counted = number.map(|number| (number, Instant::now() + Duration::from_secs(u64::from(TRIAL_SECONDS))));
+    drop(counted);
+    let Some(number) = number else { return };
+    let later = Arc::clone(server);
+    let over = async move {
+        Timer::after(Duration::from_secs(u64::from(TRIAL_SECONDS))).await;
+        let mut store = later.shared.lock();
+        if store.trial_number() == Some(number) {
+            log::warn!("the change on trial has not been kept: back to what was before");
+            store.end_trial(number);
+            later.settled(&store);
+        }
+        drop(store);
+        let mut counted = later.machine.trial();
+        if counted.is_some_and(|(counted, _)| counted == number) {
+            *counted = None;
+        }
+    };
+    server.executor.spawn(over).detach();
+}
+
+async fn ping(board: &Board, host: String) -> JobAnswer {
+    let name = host.clone();
+    // The board's program may be one that cannot look names up.
+    let found = smol::unblock(move || {
+        std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), 0)).map(|mut all| all.next())
+    });
+    let address = match found.await {
+        Ok(Some(address)) => address.ip().to_string(),
+        Ok(None) => return JobAnswer::Failed(format!("{host} has no address")),
+        Err(_) => return JobAnswer::Failed(format!("nobody knows {host}: `network show` says who is asked")),
+    };
+    match board.ping(&address).await {
+        Ok(said) => JobAnswer::Said(said),
+        Err(_) => JobAnswer::Failed(format!("{address} does not answer")),
+    }
+}

@@ -1,0 +1,277 @@
+//! What commands do beyond a line and its answer: changes that hold as a whole or are on trial, jobs of serve's, texts of several lines.
+//!
+//! A command's changes are a draft (`store::history`) until it has done all; here the draft becomes a change, or goes on trial. A change of
+//! the network or the certificate, typed by a person where it is in force at once, is on trial: it goes back by itself unless it is kept.
+//! In a list of commands, and in `load`, nobody would keep it: there it is kept at once.
+
+use super::table::{Act, Call, Failure, First, Row};
+use super::words::{self, Secret};
+use super::{Console, Mode, WANT_LINE, Waiting, settings};
+use crate::limits::{LOAD_BYTES_MAX, LOAD_ERRORS_TOLD, LOAD_LINES_MAX, TRIAL_SECONDS};
+use crate::session::{Context, Io, Job, JobAnswer, Next};
+use crate::store::{Draft, Note};
+
+/// Commands after which the administrator's password may be another one, by whoever has typed them.
+const MAY_CHANGE_ADMIN: [&str; 4] = ["admin", "load", "undo", "rollback"];
+
+/// A command that waits for serve.
+pub(super) struct UnderWay {
+    row: &'static Row,
+    arguments: Vec<String>,
+    /// What is to be said when it is done.
+    out: String,
+    /// What it has changed is on trial.
+    trial: bool,
+}
+
+/// The lines of a text, up to `end`.
+pub(super) struct Text {
+    row: &'static Row,
+    arguments: Vec<String>,
+    bytes: Vec<u8>,
+    lines: usize,
+    /// Why it will not be taken. It is read to its end all the same: its lines are not commands.
+    refused: Option<String>,
+}
+
+impl Console {
+    pub(super) fn call<'a, 'b>(&'a mut self, cx: &'a mut Context<'b>, out: &'a mut String) -> Call<'a, 'b> {
+        Call { cx, out, facts: &self.facts, draft: &mut self.draft }
+    }
+
+    /// A command has changed settings: now they are changed, or tried out.
+    pub(super) fn change(
+        &mut self,
+        row: &'static Row,
+        name: &str,
+        draft: Draft,
+        out: &str,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let machine = self.facts.machine.is_some() && (row.words[0] != "network" || self.facts.is_box());
+        if draft.is_risky() && machine && self.manner.asks() && !matches!(row.act, Act::Load) {
+            let tried = cx.store().try_out(draft, String::from(name));
+            if tried.is_err() {
+                let why = "another change is on trial: `keep` keeps it, `undo` takes it back";
+                return self.fail(io, cx, name, why);
+            }
+            self.waiting =
+                Waiting::Job(UnderWay { row, arguments: Vec::new(), out: String::from(out), trial: true });
+            return Next::Job(Job::Settle);
+        }
+        let note = Note { time: cx.now, command: String::from(name) };
+        let adopted = cx.store().adopt(draft, note);
+        if let Err(error) = adopted {
+            return self.fail(io, cx, name, &settings::refused(error));
+        }
+        log::info!("console: {name}");
+        self.remember_admin(row, cx);
+        self.say(io, out);
+        self.after(io)
+    }
+
+    /// Who has changed the administrator's password stays logged in.
+    pub(super) fn remember_admin(&mut self, row: &Row, cx: &mut Context<'_>) {
+        if self.mode == Mode::Serial && self.admin.is_some() && MAY_CHANGE_ADMIN.contains(&row.words[0]) {
+            self.admin.clone_from(&cx.store().settings().admin);
+        }
+    }
+
+    /// Begins a command of which serve does a part, or that has a text.
+    pub(super) fn begin(
+        &mut self,
+        row: &'static Row,
+        arguments: &[&str],
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let words = || arguments.iter().map(|word| String::from(*word)).collect();
+        match &row.act {
+            Act::Load if !arguments.is_empty() => {
+                let failure = Failure::Usage(String::from("the settings follow on lines of their own"));
+                self.result(row, &words::shown(row, arguments), Err(failure), "", io, cx)
+            }
+            Act::Load | Act::Job { first: First::Text, .. } => {
+                if self.manner.asks() {
+                    self.say(io, "Paste the lines now; a line `end` ends them.\n");
+                }
+                let text = Text { row, arguments: words(), bytes: Vec::new(), lines: 0, refused: None };
+                self.waiting = Waiting::Text(text);
+                self.want(io, WANT_LINE)
+            }
+            Act::Job { first: First::HostName, .. } if self.manner.asks() => {
+                let ask = format!("Type the machine's name to confirm ({}): ", cx.host);
+                self.say(io, &ask);
+                self.waiting = Waiting::HostName { row, arguments: words() };
+                self.want(io, WANT_LINE)
+            }
+            _ => self.job(row, words(), Vec::new(), io, cx),
+        }
+    }
+
+    /// The machine's name has been typed, or something else.
+    pub(super) fn confirm(
+        &mut self,
+        line: &[u8],
+        row: &'static Row,
+        arguments: Vec<String>,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        if String::from_utf8_lossy(line).trim().eq_ignore_ascii_case(cx.host) {
+            return self.job(row, arguments, Vec::new(), io, cx);
+        }
+        let name = words::shown(row, &arguments);
+        self.fail(io, cx, &name, "that is not the machine's name: nothing has been done")
+    }
+
+    fn job(
+        &mut self,
+        row: &'static Row,
+        arguments: Vec<String>,
+        text: Vec<u8>,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let Act::Job { ask, .. } = &row.act else { return self.after(io) };
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut out = String::new();
+        match ask(&words, text, &mut self.call(cx, &mut out)) {
+            Ok(job) => {
+                self.waiting = Waiting::Job(UnderWay { row, arguments, out, trial: false });
+                Next::Job(job)
+            }
+            Err(failure) => self.result(row, &words::shown(row, &words), Err(failure), "", io, cx),
+        }
+    }
+
+    /// serve has done what the command needs.
+    pub(super) fn job_done(&mut self, answer: JobAnswer, io: &mut Io, cx: &mut Context<'_>) -> Next {
+        let Waiting::Job(UnderWay { row, arguments, mut out, trial }) =
+            std::mem::replace(&mut self.waiting, Waiting::End)
+        else {
+            return self.close();
+        };
+        let Act::Job { tell, .. } = &row.act else {
+            return self.tried(row, &out, io, cx);
+        };
+        if trial {
+            return self.tried(row, &out, io, cx);
+        }
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let result = tell(&words, answer, &mut self.call(cx, &mut out));
+        self.result(row, &words::shown(row, &words), result, &out, io, cx)
+    }
+
+    fn tried(&mut self, row: &'static Row, out: &str, io: &mut Io, _: &mut Context<'_>) -> Next {
+        log::info!("console: on trial: {}", row.words.join(" "));
+        self.say(io, out);
+        let how = format!("It is in force now. It goes back in {TRIAL_SECONDS} s, unless you type: keep\n");
+        self.say(io, &how);
+        self.after(io)
+    }
+
+    /// A line of a text; None: one that was too long.
+    pub(super) fn text_line(&mut self, line: Option<&[u8]>, io: &mut Io, cx: &mut Context<'_>) -> Next {
+        let Waiting::Text(mut text) = std::mem::replace(&mut self.waiting, Waiting::End) else {
+            return self.close();
+        };
+        match line {
+            Some(line) if line.trim_ascii().eq_ignore_ascii_case(b"end") => {
+                return self.text_end(text, io, cx);
+            }
+            Some(line) if text.bytes.len() + line.len() < LOAD_BYTES_MAX && text.lines < LOAD_LINES_MAX => {
+                text.bytes.extend_from_slice(line);
+            }
+            Some(_) => {
+                text.refused =
+                    Some(format!("there are more than {LOAD_LINES_MAX} lines, or {LOAD_BYTES_MAX} bytes"));
+            }
+            None => text.refused = Some(format!("line {} is too long", text.lines + 1)),
+        }
+        text.bytes.push(b'\n');
+        text.lines += 1;
+        if text.refused.is_some() {
+            text.bytes = Vec::new();
+        }
+        self.waiting = Waiting::Text(text);
+        self.want(io, WANT_LINE)
+    }
+
+    fn text_end(&mut self, text: Text, io: &mut Io, cx: &mut Context<'_>) -> Next {
+        let Text { row, arguments, bytes, refused, .. } = text;
+        if let Some(why) = refused {
+            let name = words::shown(row, &arguments);
+            return self.fail(io, cx, &name, &format!("{why}; nothing has been changed"));
+        }
+        match &row.act {
+            Act::Load => self.load(row, &bytes, io, cx),
+            _ => self.job(row, arguments, bytes, io, cx),
+        }
+    }
+
+    /// `load`: all lines are checked, and then all are carried out or none.
+    fn load(&mut self, row: &'static Row, text: &[u8], io: &mut Io, cx: &mut Context<'_>) -> Next {
+        let (mut done, mut wrong) = (0, 0);
+        for (line, number) in text.split(|byte| *byte == b'\n').zip(1..) {
+            let mut said = String::new();
+            match load_line(line, &mut self.call(cx, &mut said)) {
+                Ok(counts) => done += u32::from(counts),
+                Err(why) => {
+                    wrong += 1;
+                    if wrong <= LOAD_ERRORS_TOLD {
+                        self.say(io, &format!("line {number}: {why}\n"));
+                    }
+                }
+            }
+        }
+        let draft = self.draft.take();
+        let why = match draft {
+            _ if wrong > 0 => format!("{wrong} of the lines are wrong, and nothing has been changed"),
+            None => String::from("there is no setting in it, and nothing has been changed"),
+            Some(draft) => {
+                let name = format!("load, {done} lines");
+                return self.change(row, &name, draft, &format!("{done} settings are made.\n"), io, cx);
+            }
+        };
+        self.fail(io, cx, "load", &why)
+    }
+}
+
+/// A line of `load`; whether it is a setting, and not empty.
+fn load_line(line: &[u8], call: &mut Call<'_, '_>) -> Result<bool, String> {
+    let text = std::str::from_utf8(line).map_err(|_| String::from("it is not UTF-8 text"))?;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    if words.first().is_none_or(|word| word.starts_with('#')) {
+        return Ok(false);
+    }
+    let (row, arguments) = words::find(&words)?;
+    let named = |failure| {
+        let why = match failure {
+            Failure::Refused(why) => why,
+            Failure::Usage(why) => format!("{why}; it is: {}", row.usage()),
+        };
+        format!("{}: {why}", words::shown(row, arguments))
+    };
+    match &row.act {
+        Act::Set(run) => run(arguments, call).map_err(named)?,
+        Act::WithPassword { check, set } => match words::secret(arguments)? {
+            (arguments, Secret::Hash(phc)) => {
+                check(&arguments, call).map_err(named)?;
+                set(&arguments, String::from(phc), call).map_err(named)?;
+            }
+            _ => {
+                return Err(named(Failure::Refused(String::from(
+                    "here its password is given as `hash`, as `show config` prints it",
+                ))));
+            }
+        },
+        _ => {
+            return Err(named(Failure::Refused(String::from(
+                "it is no setting, and has no place between `load` and `end`",
+            ))));
+        }
+    }
+    Ok(true)
+}

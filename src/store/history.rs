@@ -1,0 +1,342 @@
+//! Changes of the settings by commands: made as a whole, remembered, taken back.
+//!
+//! A command works on a [`Draft`]: a copy of the settings, on which the verbs check and record as they do on the state. When the command
+//! has done all, the draft's records become one change with one serial, and beside them stands an entry of the [`History`]: the command, and
+//! the records that take it back. So a command holds as a whole, at any power cut too, however many verbs it takes (`setup`, `load`).
+//!
+//! Entries are taken back newest first, so each meets the settings that it left. What cannot be taken back says so: a mailbox that has been
+//! removed, one that has got mail, the first administrator's password. It refuses to remember passwords: it has their hashes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::record::Record;
+use super::state::{Account, State};
+use super::{Access, Certificate, Network, StoreError};
+use crate::limits::{HISTORY_ENTRIES_MAX, HISTORY_RECORDS_MAX};
+use crate::types::{AccountId, Position, Time};
+
+/// Who has made a change, in words, and when.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// When.
+    pub time: Time,
+    /// The command as it is shown: without hashes.
+    pub command: String,
+}
+
+/// A change that can be looked at, and perhaps be taken back.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its number; never used again.
+    pub number: u32,
+    /// When it was made.
+    pub time: Time,
+    /// The command as it is shown.
+    pub command: String,
+    /// Whether the records of `back` undo all of it.
+    pub undoable: bool,
+    /// What takes it back, in this order.
+    back: Vec<Arc<Record>>,
+}
+
+/// The newest changes.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    entries: VecDeque<Entry>,
+    /// The highest number ever given.
+    last: u32,
+}
+
+impl History {
+    /// The entries, oldest first.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// Makes a fact true; again is the same as once.
+    pub(super) fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Changed { number, time, command, undoable } if *number > self.last => {
+                self.last = *number;
+                let (command, back) = (command.clone(), Vec::new());
+                self.entries.push_back(Entry {
+                    number: *number,
+                    time: *time,
+                    command,
+                    undoable: *undoable,
+                    back,
+                });
+            }
+            Record::Back { number, nth, record } => {
+                if let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.number == *number)
+                    && entry.back.len() == *nth as usize
+                {
+                    entry.back.push(Arc::new(Record::clone(record)));
+                }
+            }
+            Record::Undone { from } => self.entries.retain(|entry| entry.number < *from),
+            _ => {}
+        }
+        let mut records: usize = self.entries.iter().map(|entry| entry.back.len()).sum();
+        while self.entries.len() > 1
+            && (self.entries.len() > HISTORY_ENTRIES_MAX || records > HISTORY_RECORDS_MAX)
+        {
+            records -= self.entries.pop_front().map_or(0, |entry| entry.back.len());
+        }
+    }
+}
+
+/// A change in the making.
+pub struct Draft {
+    pub(super) state: State,
+    /// The settings that it was begun on.
+    base: Position,
+    records: Vec<Record>,
+    /// What takes each record back.
+    back: Vec<Vec<Record>>,
+    undoable: bool,
+}
+
+impl Draft {
+    /// On the settings as they are; the accounts have no folders there.
+    pub(super) fn begin(state: &State) -> Draft {
+        let accounts = state.accounts.values().map(|account| (account.id, without_mail(account))).collect();
+        let state = State {
+            serial: state.serial,
+            settings: state.settings.clone(),
+            accounts,
+            uid_validity: state.uid_validity,
+            account_last: state.account_last,
+            ..State::default()
+        };
+        let base = state.settings.position;
+        Draft { state, base, records: Vec::new(), back: Vec::new(), undoable: true }
+    }
+
+    pub(super) fn record(&mut self, records: &[Record]) {
+        for record in records {
+            match inverse(&self.state, record) {
+                Some(back) => self.back.push(back),
+                None => self.undoable = false,
+            }
+            self.state.apply(record, self.state.serial, self.base);
+            self.records.push(record.clone());
+        }
+    }
+
+    /// Whether it changes what could lock its maker out: the network, or what TLS shows.
+    pub fn is_risky(&self) -> bool {
+        self.records.iter().any(|record| matches!(record, Record::Network(_) | Record::Certificate { .. }))
+    }
+
+    /// The records of the change and of its entry in the history.
+    fn with_entry(self, note: Note, number: u32) -> Vec<Record> {
+        let back: Vec<Record> = self.back.into_iter().rev().flatten().collect();
+        let undoable = self.undoable && !back.is_empty();
+        let mut records = self.records;
+        records.push(Record::Changed { number, time: note.time, command: note.command, undoable });
+        if undoable {
+            let framed = back.into_iter().zip(0..);
+            records.extend(framed.map(|(record, nth)| Record::Back {
+                number,
+                nth,
+                record: Box::new(record),
+            }));
+        }
+        records
+    }
+}
+
+fn without_mail(account: &Account) -> Account {
+    Account {
+        id: account.id,
+        address: account.address.clone(),
+        class: account.class,
+        bucket_bytes: account.bucket_bytes,
+        used_bytes: account.used_bytes,
+        position: account.position,
+        serial: account.serial,
+        folders: Default::default(),
+        subscriptions: Default::default(),
+        keywords: Vec::new(),
+        folder_last: account.folder_last,
+        reserved_bytes: Arc::clone(&account.reserved_bytes),
+        pop3: Arc::clone(&account.pop3),
+    }
+}
+
+/// What takes a record back that is about to be applied; None if nothing can.
+fn inverse(state: &State, record: &Record) -> Option<Vec<Record>> {
+    let settings = &state.settings;
+    let back = match record {
+        Record::DomainAdded(domain) => vec![Record::DomainRemoved(domain.clone())],
+        Record::DomainRemoved(domain) => {
+            // The first domain names the box: it must come back to its place, which is before those that follow.
+            let behind = settings.domains.iter().skip_while(|known| *known != domain).skip(1);
+            let again = behind
+                .flat_map(|later| [Record::DomainRemoved(later.clone()), Record::DomainAdded(later.clone())]);
+            [Record::DomainAdded(domain.clone())].into_iter().chain(again).collect()
+        }
+        Record::AccountAdded { account, .. } => vec![Record::AccountRemoved(*account)],
+        Record::AccountPassword { account, .. } => {
+            let (phc, _) = settings.passwords.get(account)?.clone();
+            vec![Record::AccountPassword { account: *account, phc }]
+        }
+        Record::AccountSize { account, .. } => {
+            let Account { id, class, bucket_bytes, .. } = state.accounts.get(account)?;
+            vec![Record::AccountSize { account: *id, class: *class, bucket_bytes: *bucket_bytes }]
+        }
+        Record::AliasAdded { address, .. } => vec![Record::AliasRemoved(address.clone())],
+        Record::AliasRemoved(address) => {
+            let target = settings.aliases.get(address)?.clone();
+            vec![Record::AliasAdded { address: address.clone(), target }]
+        }
+        // A box keeps an administrator.
+        Record::AdminPassword(_) => settings.admin.clone().map(Record::AdminPassword).into_iter().collect(),
+        Record::Certificate { .. } => {
+            let known = settings.certificate.as_ref();
+            let known =
+                known.map(|known| Record::Certificate { chain: known.chain.clone(), key: known.key.clone() });
+            known.into_iter().collect()
+        }
+        Record::Network(_) => vec![Record::Network(settings.network.clone())],
+        Record::HostName(_) => vec![Record::HostName(settings.host.clone())],
+        Record::TimeServers(_) => vec![Record::TimeServers(settings.time_servers.clone())],
+        // They come and go with their account.
+        Record::FolderAdded { .. } | Record::Subscribed { .. } => Vec::new(),
+        _ => return None,
+    };
+    Some(back)
+}
+
+/// A change that is in force and not in the log: it ends with the process, if nobody keeps it before.
+pub struct Trial {
+    /// Tells it from others.
+    pub number: u32,
+    /// The command as it is shown.
+    pub command: String,
+    records: Vec<Record>,
+    pub(super) network: Network,
+    pub(super) certificate: Option<Arc<Certificate>>,
+}
+
+/// Why changes are not taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotUndone {
+    /// There is no such entry.
+    Missing,
+    /// This one cannot be taken back: its number and its command.
+    Forever(u32, String),
+    /// It added this mailbox, which has mail.
+    Mail(u32, String),
+    /// The buckets that it would bring back do not fit.
+    Room(u32),
+    /// The medium's.
+    Store(StoreError),
+}
+
+impl Access<'_> {
+    /// Makes a draft's change, as a whole.
+    ///
+    /// # Errors
+    /// `Cannot` if somebody else has changed the settings meanwhile; the medium's.
+    pub fn adopt(&mut self, draft: Draft, note: Note) -> Result<(), StoreError> {
+        if self.store.state.settings.position != draft.base {
+            return Err(StoreError::Cannot(
+                "somebody else has changed the settings at this moment; nothing has been changed: try again",
+            ));
+        }
+        let number = self.store.state.settings.history.last + 1;
+        let mut records = draft.with_entry(note, number);
+        // Folders may have been made since the draft began.
+        let mut last = self.store.state.uid_validity;
+        for record in &mut records {
+            if let Record::FolderAdded { uid_validity, .. } = record {
+                last = super::folders::next_uid_validity(last);
+                *uid_validity = last;
+            }
+        }
+        self.record(AccountId::SETTINGS, &records).map(drop)
+    }
+
+    /// Puts a draft's change into force without recording it.
+    ///
+    /// # Errors
+    /// `Exists`: another one is on trial.
+    pub fn try_out(&mut self, draft: Draft, command: String) -> Result<(), StoreError> {
+        if self.store.trial.is_some() {
+            return Err(StoreError::Exists);
+        }
+        self.store.trials += 1;
+        self.store.trial = Some(Trial {
+            number: self.store.trials,
+            command,
+            records: draft.records,
+            network: draft.state.settings.network,
+            certificate: draft.state.settings.certificate,
+        });
+        Ok(())
+    }
+
+    /// What is on trial.
+    pub fn trial(&self) -> Option<&Trial> {
+        self.store.trial.as_ref()
+    }
+
+    /// Ends the trial without keeping it; the command that was on trial.
+    pub fn end_trial(&mut self) -> Option<String> {
+        self.store.trial.take().map(|trial| trial.command)
+    }
+
+    /// Records what is on trial; its command.
+    ///
+    /// # Errors
+    /// `Missing`, and the medium's: it stays on trial.
+    pub fn keep(&mut self, time: Time) -> Result<String, StoreError> {
+        let trial = self.store.trial.as_ref().ok_or(StoreError::Missing)?;
+        let command = trial.command.clone();
+        let mut draft = Draft::begin(&self.store.state);
+        draft.record(&trial.records);
+        self.adopt(draft, Note { time, command: command.clone() })?;
+        self.store.trial = None;
+        Ok(command)
+    }
+
+    /// Takes the entries from this number on back, all or none; their commands, newest first.
+    ///
+    /// # Errors
+    /// Which entry stands in the way, and why.
+    pub fn undo(&mut self, from: u32) -> Result<Vec<String>, NotUndone> {
+        let history = &self.store.state.settings.history;
+        if !history.entries().any(|entry| entry.number == from) {
+            return Err(NotUndone::Missing);
+        }
+        let (mut records, mut commands) = (Vec::new(), Vec::new());
+        for entry in history.entries().rev().take_while(|entry| entry.number >= from) {
+            if !entry.undoable {
+                return Err(NotUndone::Forever(entry.number, entry.command.clone()));
+            }
+            for record in &entry.back {
+                if let Record::AccountRemoved(account) = &**record
+                    && let Some(account) = self.store.state.accounts.get(account)
+                    && (account.reserved_bytes() > 0
+                        || account.folders.values().any(|folder| !folder.messages.is_empty()))
+                {
+                    return Err(NotUndone::Mail(entry.number, account.address.clone()));
+                }
+                records.push(Record::clone(record));
+            }
+            commands.push(entry.command.clone());
+        }
+        let mut after = Draft::begin(&self.store.state);
+        after.record(&records);
+        let promised: u64 = after.state.accounts.values().map(|account| account.bucket_bytes).sum();
+        if promised > self.store.room {
+            return Err(NotUndone::Room(from));
+        }
+        records.push(Record::Undone { from });
+        self.record(AccountId::SETTINGS, &records).map_err(NotUndone::Store)?;
+        Ok(commands)
+    }
+}

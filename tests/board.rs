@@ -1,0 +1,204 @@
+//! A box, as far as any machine can be one: `serve --board` with a program that writes down what it is asked for, and a time server on
+//! loopback that tells this machine's own time. Nothing of the machine is changed.
+
+mod server;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use server::{Folder, POSTFACH, Server, run, text};
+
+/// Writes its first word and what is wanted into a file, and answers.
+const PROGRAM: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+case $1 in
+state) printf 'interface eth0\nlink up\naddress 192.0.2.20/24\ngateway 192.0.2.1\ndns 192.0.2.1\n' ;;
+ping) echo "$2 answers" ;;
+network) echo "network $HOST $IPV4 $IPV4_GATEWAY $IPV6 $DNS" >>"$here/asked" ;;
+*) echo "$1" >>"$here/asked" ;;
+esac
+"#;
+
+struct Machine {
+    server: Server,
+    asked: PathBuf,
+}
+
+impl Machine {
+    fn start(time_server: &str) -> Machine {
+        let folder = Folder::new();
+        let store = folder.0.join("mail.store");
+        let program = folder.0.join("board");
+        fs::write(&program, PROGRAM).expect("writes");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("may be run");
+        let asked = folder.0.join("asked");
+        run(Command::new(POSTFACH).args(["format", "--size", "256M", "--store"]).arg(&store), b"");
+        let mut console = Command::new(POSTFACH);
+        run(console.args(["console", "--store"]).arg(&store).args(["time", "server", time_server]), b"");
+        let program = program.to_string_lossy().into_owned();
+        let server = Server::serve_store(folder, store, &[], &["--board", &program]);
+        Machine { server, asked }
+    }
+
+    /// Waits until the program has been asked for this last.
+    fn was_asked(&self, wanted: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let asked = fs::read_to_string(&self.asked).unwrap_or_default();
+            if asked.lines().last() == Some(wanted) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "waits for {wanted:?}, asked: {asked:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A person's conversation, line by line; what has been said.
+    fn person(&self, lines: &[&str]) -> String {
+        let mut socket = self.server.store.clone().into_os_string();
+        socket.push(".sock");
+        let mut stream = UnixStream::connect(socket).expect("connects");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("takes a timeout");
+        stream.write_all(format!("terminal\n{}\nexit\n", lines.join("\n")).as_bytes()).expect("writes");
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).expect("reads");
+        text(&said)
+    }
+}
+
+/// Tells the time to whoever asks, until the test is over.
+fn time_server() -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("binds");
+    let address = socket.local_addr().expect("has an address").to_string();
+    std::thread::spawn(move || {
+        let mut question = [0; 48];
+        while let Ok((_, from)) = socket.recv_from(&mut question) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("is after 1970");
+            let seconds = (now.as_secs() + 2_208_988_800) as u32;
+            let fraction = (f64::from(now.subsec_nanos()) * 4.294_967_296) as u32;
+            let stamp = [seconds.to_be_bytes(), fraction.to_be_bytes()].concat();
+            let mut answer = vec![0x24, 2, 6, 0xec, 0, 0, 0, 0, 0, 0, 0, 0, 192, 0, 2, 1];
+            answer.extend([&stamp[..], &question[40..48], &stamp, &stamp].concat());
+            socket.send_to(&answer, from).expect("sends");
+        }
+    });
+    address
+}
+
+#[test]
+fn the_network_is_set_up_tried_out_and_kept() {
+    let mut machine = Machine::start(&time_server());
+    machine.was_asked("network  dhcp  auto ");
+    // In a list of commands it is kept at once.
+    machine.server.console(&["network", "hostname", "box.example.test"], "");
+    machine.was_asked("network box.example.test dhcp  auto ");
+    let said = machine.person(&["network static 192.0.2.7/24 192.0.2.1", "status"]);
+    assert!(said.contains("goes back in 90 s") && said.contains("A change is on trial"), "{said}");
+    machine.was_asked("network box.example.test 192.0.2.7/24 192.0.2.1 auto 192.0.2.1");
+    let config = machine.server.console(&["show", "config"], "");
+    assert!(!config.contains("static"), "{config}");
+    let said = machine.person(&["undo", "network show"]);
+    assert!(said.contains("No longer on trial") && said.contains("192.0.2.20/24"), "{said}");
+    machine.was_asked("network box.example.test dhcp  auto ");
+    let said = machine.person(&["network ipv6 off", "network show"]);
+    assert!(said.contains("On trial     network ipv6 off"), "{said}");
+    machine.was_asked("network box.example.test dhcp  off ");
+    // A restart in between: what was not kept is not there.
+    machine.server.kill();
+    machine.server.restart();
+    machine.was_asked("network box.example.test dhcp  auto ");
+    machine.person(&["network ipv6 off"]);
+    assert!(machine.server.console(&["keep"], "").contains("It stays"));
+    let config = machine.server.console(&["show", "config"], "");
+    assert!(config.contains("network ipv6 off\n"), "{config}");
+    assert!(machine.server.stop());
+}
+
+#[test]
+fn the_clock_is_asked_for_and_the_machine_is_stopped_in_order() {
+    let mut machine = Machine::start(&time_server());
+    assert!(machine.server.logs("and it is set"), "a time server has answered");
+    let said = machine.server.console(&["time"], "");
+    assert!(said.contains("Last answer") && said.contains("of 127.0.0.1:"), "{said}");
+    assert!(machine.server.console(&["status"], "").contains("Network      192.0.2.20/24"));
+    assert!(machine.server.console(&["ping", "127.0.0.1"], "").contains("127.0.0.1 answers"));
+    assert!(machine.server.console(&["log", "3"], "").lines().count() == 3);
+    let support = machine.server.console(&["support"], "");
+    for part in ["mailbox add anna@example.test", "interface", "Last answer", "ready: serving"] {
+        assert!(support.to_lowercase().contains(&part.to_lowercase()), "{part}: {support}");
+    }
+    assert!(!support.contains("$argon2id"), "{support}");
+    let said = machine.person(&["reboot", "no"]);
+    assert!(said.contains("not the machine's name"), "{said}");
+    let said = machine.person(&["reboot", "mail.example.test"]);
+    assert!(said.contains("put away in order"), "{said}");
+    assert!(machine.server.wait(), "the server has become the program");
+    machine.was_asked("reboot");
+    let mut check = Command::new(POSTFACH);
+    let found = text(&run(check.args(["check", "--store"]).arg(&machine.server.store), b"").stdout);
+    assert!(found.contains("closed in order") || !found.contains("damage"), "{found}");
+}
+
+#[test]
+fn a_certificate_is_pasted_tried_out_and_goes_back() {
+    let machine = Machine::start("127.0.0.1:9");
+    let shown = |machine: &Machine| machine.server.console(&["tls", "show"], "");
+    let first = shown(&machine);
+    assert!(first.contains("Subject      CN=") && first.contains("Good from    2025-01-01"), "{first}");
+    let made = machine.person(&["tls new"]);
+    assert!(made.contains("goes back in 90 s"), "{made}");
+    assert_ne!(shown(&machine), first);
+    machine.person(&["undo"]);
+    assert_eq!(shown(&machine), first);
+    let folder = machine.server.folder.0.clone();
+    let (key, own) = (folder.join("key.pem"), folder.join("own.pem"));
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "90",
+    ]);
+    openssl.args(["-subj", "/CN=pasted.test", "-addext", "subjectAltName=DNS:pasted.test", "-keyout"]);
+    run(openssl.arg(&key).arg("-out").arg(&own), b"");
+    let pem = [fs::read_to_string(&own).expect("reads"), fs::read_to_string(&key).expect("reads")].concat();
+    let said = machine.server.console(&["tls", "load"], &format!("{pem}end\n"));
+    assert!(
+        said.contains("CN=pasted.test") && said.contains("It is not good for mail.example.test"),
+        "{said}"
+    );
+    let after = shown(&machine);
+    assert!(after.contains("pasted.test"), "{after}");
+    let presented = fs::read_to_string(machine.server.certificate()).expect("reads");
+    assert_eq!(presented.trim(), fs::read_to_string(&own).expect("reads").trim());
+    assert!(machine.server.console(&["history"], "").contains("tls load"));
+    machine.server.console(&["undo"], "");
+    assert_eq!(shown(&machine), first);
+}
+
+#[test]
+fn a_machine_that_is_no_box_says_so() {
+    let server = Server::start_with(&[], &[]);
+    let said = server.console(&["network", "static", "192.0.2.7/24"], "");
+    assert!(said.contains("not Postfach's to set"), "{said}");
+    assert!(server.console(&["network"], "").contains("not Postfach's to set"));
+    assert!(server.console(&["time"], "").contains("not Postfach's to set"));
+    for words in [&["reboot"][..], &["ping", "127.0.0.1"], &["time", "sync"]] {
+        let mut command = Command::new(POSTFACH);
+        let output =
+            server::try_run(command.args(["console", "--store"]).arg(&server.store).args(words), b"");
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert!(text(&output.stderr).contains("not"), "{words:?}: {}", text(&output.stderr));
+    }
+}
