@@ -191,17 +191,21 @@ class Box:
         return self.until(PROMPT)
 
     def set_password(self, line, password):
-        """Carries out a command that asks for a new password. Returns what is said, and the seconds from the last key to the prompt."""
+        """Carries out a command that asks for a new password. Returns the seconds from the last key to the prompt, and QEMU's of processors."""
         self.send(line + "\r" if line else "")
         self.until("New password: ")
         self.send(password + "\r")
         self.until("The same again: ")
         self.send(password + "\r")
-        sent = time.monotonic()
+        return self.timed(password)
+
+    def timed(self, never=None):
+        """Waits for the prompt. Returns the seconds, and QEMU's of processors."""
+        sent, spent = time.monotonic(), self.spent()
         said = self.until(PROMPT)
-        if password in said:
+        if never and never in said:
             raise SystemExit("a password was echoed")
-        return said, time.monotonic() - sent
+        return time.monotonic() - sent, self.spent() - spent
 
     def answers(self, port=993):
         """Whether the box itself answers: QEMU takes connections for it before it can."""
