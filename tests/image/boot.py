@@ -3,7 +3,7 @@
 
 Usage: tests/image/boot.py BOARD [CUTS [PART...]]      run by `scripts/test image`; the image must have been made
 
-The parts, all of them if none is named:
+The parts; if none is named, those of the board's QEMU_PARTS, or all of them:
 - start: nothing is served before there is an administrator; a new box is ready in time; the set-up typed on the serial line holds.
 - use: TLS clients send by SMTP and fetch by IMAP and POP3; what a password costs, alone; memory with ten clients.
 - line: noise, wrong passwords answered later and later, an adapter that is pulled out, a thousand pasted lines.
@@ -443,11 +443,11 @@ PARTS = ("start", "use", "line", "ports", "cuts", "network", "unattended")
 
 def main():
     board, cuts, *parts = sys.argv[1:] + ["30"] * (len(sys.argv) == 2)
-    parts = parts or PARTS
     if set(parts) - set(PARTS):
         sys.exit(f"the parts are {' '.join(PARTS)}")
     with tempfile.TemporaryDirectory() as folder:
         box = Box(board, folder)
+        parts = parts or box.conf.get("QEMU_PARTS", " ".join(PARTS)).split()
         try:
             start(box)
             for part in (use, line, ports):
