@@ -88,8 +88,9 @@ class Box:
                 file = self.folder / word.partition("BOOT/")[2]
                 subprocess.run(["mcopy", "-n", "-o", "-i", self.boot_partition, f"::{file.name}", file], check=True)
                 words[at] = file.read_text().strip() if word.startswith("@") else str(file)
-        return [*words, "-netdev", f"user,id=net,restrict={'off' if self.at_large else 'on'}{forwards}", "-display", "none",
-                "-action", f"reboot={'reset' if self.at_large else 'shutdown'}", "-chardev", f"socket,id=line,path={self.folder}/line,server=on,wait=on",
+        alone, restart = ("off", "reset") if self.at_large else ("on", "shutdown")
+        return [*words, "-netdev", f"user,id=net,restrict={alone}{forwards}", "-display", "none",
+                "-action", f"reboot={restart}", "-chardev", f"socket,id=line,path={self.folder}/line,server=on,wait=on",
                 "-qmp", f"unix:{self.folder}/monitor,server=on,wait=off"]
 
     def power_on(self, *more):
