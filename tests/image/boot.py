@@ -21,6 +21,7 @@ import os
 import poplib
 import random
 import re
+import signal
 import smtplib
 import socket
 import ssl
@@ -445,6 +446,8 @@ def main():
     board, cuts, *parts = sys.argv[1:] + ["30"] * (len(sys.argv) == 2)
     if set(parts) - set(PARTS):
         sys.exit(f"the parts are {' '.join(PARTS)}")
+    # Ended from outside, QEMU ends too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     with tempfile.TemporaryDirectory() as folder:
         box = Box(board, folder)
         parts = parts or box.conf.get("QEMU_PARTS", " ".join(PARTS)).split()
