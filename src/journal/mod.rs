@@ -105,9 +105,10 @@
 //!
 //! # Summary
 //! What a stretch of a segment's frames says, without the bytes of messages: a cache outside the chain of frames. Only in segments of at least
-//! 64 KiB. A stretch ends with the frame that makes it segment_bytes / 8 long (16 KiB at least), and where the segment is left because the next frame
-//! does not fit; its summary is written with the batch of its last frame, whole blocks, the first one at the end of the segment and each
-//! further one before it. Room for it is kept as the stretch grows. *number* is a variable-length one, 7 bits a byte, the lowest first.
+//! 64 KiB. A stretch ends with the frame that makes it segment_bytes / 8 long (256 KiB at least; half a segment that is smaller than that), and
+//! where the segment is left because the next frame does not fit; its summary is written with the batch of its last frame, whole blocks, the
+//! first one at the end of the segment and each further one before it. Room for it is kept as the stretch grows. *number* is a variable-length
+//! one, 7 bits a byte, the lowest first.
 //!
 //! | at | size | field of a summary |
 //! |---|---|---|
@@ -153,9 +154,9 @@
 //!   counts.
 //!
 //! # What recovery decides, and why
-//! 1. *Headers.* Of the segments before the mark, the better of each one's two copies; hash, index and key must fit. Of a member that another member's header names one good
-//!    copy is enough. The cache is forgotten before anything is read:
-//!    a page whose write-back has failed looks well there.
+//! 1. *Headers.* Of the segments before the mark, the better of each one's two copies; hash, index and key must fit. Of a member that another
+//!    member's header names one good copy is enough. The cache is forgotten before anything is read: a page whose write-back has failed looks
+//!    well there.
 //! 2. *The chain.* The newest header names the members; their sequences are their order, and each says where the one before it ends.
 //!    This is a declaration, not an inference: what lies behind a place that was followed, and segments that are not named, were abandoned
 //!    (by a recovery that cut a torn tail, or by a failed flush) or freed, however whole they look.

@@ -13,7 +13,8 @@ use super::superblock::Superblock;
 use super::tail::Journal;
 use super::{AppendError, SEGMENT_START};
 use crate::limits::{
-    BLOCK_BYTES, SEGMENTS_RESERVED_FOR_COMPACTION, SEGMENTS_RESERVED_FOR_RECORDS, SEGMENTS_RESERVED_FOR_RETRY,
+    BLOCK_BYTES, SEGMENT_BYTES_MIN, SEGMENTS_RESERVED_FOR_COMPACTION, SEGMENTS_RESERVED_FOR_RECORDS,
+    SEGMENTS_RESERVED_FOR_RETRY,
 };
 use crate::types::{AccountId, Position, Serial};
 
@@ -99,9 +100,11 @@ impl Superblock {
         self.segment_bytes as usize >= 16 * BLOCK_BYTES
     }
 
-    /// Bytes of frames after which there is a summary of them.
+    /// Bytes of frames after which there is a summary of them. A summary is a block at least: small segments have one, or they would cost too much.
+    /// Those of the tests, which are smaller than any other, have two.
     pub(super) fn stretch_bytes(&self) -> u64 {
-        u64::from(self.segment_bytes / 8).max(4 * BLOCK_BYTES as u64)
+        let segment = u64::from(self.segment_bytes);
+        if segment < SEGMENT_BYTES_MIN { segment / 2 } else { (segment / 8).max(SEGMENT_BYTES_MIN) }
     }
 }
 
