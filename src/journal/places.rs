@@ -78,17 +78,14 @@ pub(super) fn hear(index: &mut Index, told: &[u8]) -> Option<()> {
         let head = take_varint(&mut rest)?;
         before.body = before.body.checked_add(head >> BITS)?;
         let body = BodyId(before.body);
-        if head & FIRST != 0 {
-            index.learn(body, Some(0), before.take(&mut rest)??);
-        }
-        if head & STRUCTURE != 0 {
-            index.learn(body, None, before.take(&mut rest)??);
-        }
+        let mut place = |bit| if head & bit == 0 { Some(None) } else { before.take(&mut rest) };
+        let (first, structure) = (place(FIRST)?, place(STRUCTURE)?);
+        index.learn(body, first, structure);
         if head & OTHERS != 0 {
             let count = u16::try_from(take_varint(&mut rest)?).ok()?;
             for piece in 1..=count {
                 if let Some(slot) = before.take(&mut rest)? {
-                    index.learn(body, Some(piece), slot);
+                    index.learn_piece(body, piece, slot);
                 }
             }
         }
