@@ -30,8 +30,8 @@ pub const SEGMENTS_RESERVED_FOR_COMPACTION: usize = 2;
 pub const COMPACTION_STEP_BYTES: usize = 64 * 1024;
 /// A snapshot is written when the log since the last one has this many times its bytes: it adds an eighth to what is written, at most.
 pub const SNAPSHOT_LOG_PARTS: u64 = 8;
-/// And not before the log since then has this many segments' bytes: as long as that, summaries are little to read.
-pub const SNAPSHOT_SEGMENTS: u64 = 4;
+/// And not before the log since then is as long as this, bytes: until then its summaries are little to read.
+pub const SNAPSHOT_LOG_BYTES_MIN: u64 = 16 * 1024 * 1024;
 /// Losses that a report names; further ones are counted.
 pub const LOSSES_REPORTED_MAX: usize = 1000;
 

@@ -18,7 +18,7 @@ impl Scan<'_> {
         let mut headers: Vec<Option<HeaderBlock>> = vec![None; count as usize];
         let mut newest: Option<(u64, Members)> = None;
         let (mut first, mut second): (Vec<u32>, Vec<bool>) =
-            ((0..count).collect(), vec![false; count as usize]);
+            ((0..self.mark).collect(), vec![false; count as usize]);
         for copy in [0].into_iter().chain(std::iter::repeat(1)) {
             if first.is_empty() {
                 break;

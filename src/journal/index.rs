@@ -99,12 +99,22 @@ impl Index {
         }
     }
 
-    /// Notes where a piece, or with `None` the structure, lies, unless that is known.
-    pub(super) fn learn(&mut self, body: BodyId, piece: Option<u16>, slot: Slot) {
-        self.expect(body);
-        if self.find(body, piece).is_none() {
-            let kind = if piece.is_some() { Kind::Body } else { Kind::Structure };
-            self.insert(kind, body, piece.unwrap_or(0), slot);
+    /// Notes where the first piece and the structure lie, as far as that is not known.
+    pub(super) fn learn(&mut self, body: BodyId, first: Option<Slot>, structure: Option<Slot>) {
+        self.highest = self.highest.max(body);
+        let entry = self.bodies.entry(body).or_default();
+        for (known, told) in [(&mut entry.first, first), (&mut entry.structure, structure)] {
+            if let Some(slot) = told.filter(|_| *known == Slot::NONE) {
+                *known = slot;
+                count(&mut self.live, self.segment_bytes, slot, true);
+            }
+        }
+    }
+
+    /// Notes where a further piece lies, if that is not known.
+    pub(super) fn learn_piece(&mut self, body: BodyId, piece: u16, slot: Slot) {
+        if self.find(body, Some(piece)).is_none() {
+            self.insert(Kind::Body, body, piece, slot);
         }
     }
 

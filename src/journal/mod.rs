@@ -125,9 +125,10 @@
 //!
 //! # Summary
 //! What a stretch of a segment's frames says, without the bytes of messages: a cache outside the chain of frames. Only in segments of at least
-//! 64 KiB. A stretch ends with the frame that makes it segment_bytes / 8 long (16 KiB at least), and where the segment is left because the next frame
-//! does not fit; its summary is written with the batch of its last frame, whole blocks, the first one at the end of the segment and each
-//! further one before it. Room for it is kept as the stretch grows. *number* is a variable-length one, 7 bits a byte, the lowest first.
+//! 64 KiB. A stretch ends with the frame that makes it segment_bytes / 8 long (256 KiB at least; half a segment that is smaller than that), and
+//! where the segment is left because the next frame does not fit; its summary is written with the batch of its last frame, whole blocks, the
+//! first one at the end of the segment and each further one before it. Room for it is kept as the stretch grows; but in segments of 256 KiB up to
+//! less than 1 MiB it is left out where there is none. *number* is a variable-length one, 7 bits a byte, the lowest first.
 //!
 //! | at | size | field of a summary |
 //! |---|---|---|
@@ -147,8 +148,9 @@
 //!
 //! There are no entries where they would not fit one block and take more than an eighth of the frames, or where not all are known because the
 //! store has been opened meanwhile. An entry: a byte (bits 0 to 5: kind; 6: flags and piece follow, as numbers; 7: the frame begins on the next
-//! block, not right behind the one before it); of a record or a snapshot the account; the serial or body less that of the entry before (64
-//! bits, wrapping; up and down folded: 0, −1, 1, −2 … are 0, 1, 2, 3 …); bytes of the payload; of a record or an end the payload itself.
+//! block, not right behind the one before it); of a record or a snapshot the account; the number of a body or structure less that of the one
+//! before, any other number less that of the one before (64 bits, wrapping; up and down folded: 0, −1, 1, −2 … are 0, 1, 2, 3 …); bytes of the
+//! payload; of a record or an end the payload itself.
 //!
 //! # Snapshot
 //! Portions, each a frame, all with the position of the first one as their number, numbered from 0 on, in any mixture with other frames:
@@ -173,9 +175,9 @@
 //!   counts.
 //!
 //! # What recovery decides, and why
-//! 1. *Headers.* Of the segments before the mark, the better of each one's two copies; hash, index and key must fit. Of a member that another member's header names one good
-//!    copy is enough. The cache is forgotten before anything is read:
-//!    a page whose write-back has failed looks well there.
+//! 1. *Headers.* Of the segments before the mark, the better of each one's two copies; hash, index and key must fit. Of a member that another
+//!    member's header names one good copy is enough. The cache is forgotten before anything is read: a page whose write-back has failed looks
+//!    well there.
 //! 2. *The chain.* The newest header names the members; their sequences are their order, and each says where the one before it ends.
 //!    This is a declaration, not an inference: what lies behind a place that was followed, and segments that are not named, were abandoned
 //!    (by a recovery that cut a torn tail, or by a failed flush) or freed, however whole they look.

@@ -78,17 +78,14 @@ pub(super) fn hear(index: &mut Index, told: &[u8]) -> Option<()> {
         let head = take_varint(&mut rest)?;
         before.body = before.body.checked_add(head >> BITS)?;
         let body = BodyId(before.body);
-        if head & FIRST != 0 {
-            index.learn(body, Some(0), before.take(&mut rest)??);
-        }
-        if head & STRUCTURE != 0 {
-            index.learn(body, None, before.take(&mut rest)??);
-        }
+        let mut place = |bit| if head & bit == 0 { Some(None) } else { before.take(&mut rest) };
+        let (first, structure) = (place(FIRST)?, place(STRUCTURE)?);
+        index.learn(body, first, structure);
         if head & OTHERS != 0 {
             let count = u16::try_from(take_varint(&mut rest)?).ok()?;
             for piece in 1..=count {
                 if let Some(slot) = before.take(&mut rest)? {
-                    index.learn(body, Some(piece), slot);
+                    index.learn_piece(body, piece, slot);
                 }
             }
         }
@@ -117,6 +114,7 @@ mod tests {
         let newer = slot(77);
         let mut heard = Index::default();
         heard.expect(BodyId(2));
+        heard.insert(Kind::Body, BodyId(2), 0, newer);
         heard.insert(Kind::Body, BodyId(2), 1, newer);
         let mut at = Some(BodyId(0));
         let mut portions = 0;
@@ -134,7 +132,7 @@ mod tests {
             assert_eq!(heard.find(body, None), index.find(body, None), "{body}");
             for piece in 0..4 {
                 let wanted =
-                    if (body, piece) == (BodyId(2), 1) { Some(newer) } else { index.find(body, Some(piece)) };
+                    if body == BodyId(2) && piece < 2 { Some(newer) } else { index.find(body, Some(piece)) };
                 assert_eq!(heard.find(body, Some(piece)), wanted, "{body} {piece}");
             }
         }

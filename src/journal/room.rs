@@ -14,7 +14,8 @@ use super::superblock::Superblock;
 use super::tail::Journal;
 use super::{AppendError, SEGMENT_START};
 use crate::limits::{
-    BLOCK_BYTES, SEGMENTS_RESERVED_FOR_COMPACTION, SEGMENTS_RESERVED_FOR_RECORDS, SEGMENTS_RESERVED_FOR_RETRY,
+    BLOCK_BYTES, SEGMENT_BYTES_MIN, SEGMENTS_RESERVED_FOR_COMPACTION, SEGMENTS_RESERVED_FOR_RECORDS,
+    SEGMENTS_RESERVED_FOR_RETRY,
 };
 use crate::types::{AccountId, Position, Serial};
 
@@ -42,7 +43,7 @@ impl Cursor {
     /// Whether the frame has its place here, with what its summary needs.
     fn fits(&self, superblock: &Superblock, entry: &Entry<'_>) -> bool {
         let end = self.offset + frame::frame_bytes(entry.length as usize);
-        if !superblock.has_summaries() {
+        if !superblock.keeps_room() {
             return end <= self.floor;
         }
         let mut stretch = self.stretch.plan();
@@ -54,7 +55,7 @@ impl Cursor {
     fn fits_surely(&self, superblock: &Superblock, entry: &Entry<'_>) -> bool {
         let end =
             (self.offset + frame::frame_bytes(entry.length as usize)).next_multiple_of(BLOCK_BYTES as u64);
-        let summary = if superblock.has_summaries() { self.stretch.most_bytes(entry) } else { 0 };
+        let summary = if superblock.keeps_room() { self.stretch.most_bytes(entry) } else { 0 };
         end + summary <= self.floor
     }
 
@@ -76,16 +77,17 @@ impl Cursor {
         draft
     }
 
-    /// The summary of what has none yet.
+    /// The summary of what has none yet, if there is room for it.
     fn summarise(&mut self, last_of_segment: bool) -> Option<Draft> {
         let bytes = self.stretch.summary_bytes();
-        if bytes == 0 || !self.stretch.is_kept() {
-            self.floor -= bytes;
+        if bytes == 0 || self.offset.next_multiple_of(BLOCK_BYTES as u64) + bytes > self.floor {
             return None;
         }
-        let draft = self.stretch.close(last_of_segment, self.floor);
+        let kept = self.stretch.is_kept();
+        let draft = kept.then(|| self.stretch.close(last_of_segment, self.floor));
         self.floor -= bytes;
-        Some(draft)
+        self.stretch = Stretch::new(self.offset, self.stretch.first + self.stretch.frames, kept);
+        draft
     }
 
     /// A batch ends: the next one begins on a fresh block.
@@ -100,9 +102,16 @@ impl Superblock {
         self.segment_bytes as usize >= 16 * BLOCK_BYTES
     }
 
-    /// Bytes of frames after which there is a summary of them.
+    /// Whether room is kept for summaries: a block is too much of the segment of a small device, which has one where something is left of it anyway.
+    fn keeps_room(&self) -> bool {
+        let segment = u64::from(self.segment_bytes);
+        self.has_summaries() && !(SEGMENT_BYTES_MIN..4 * SEGMENT_BYTES_MIN).contains(&segment)
+    }
+
+    /// Bytes of frames after which there is a summary of them. Segments of the tests, which are smaller than any other, have two.
     pub(super) fn stretch_bytes(&self) -> u64 {
-        u64::from(self.segment_bytes / 8).max(4 * BLOCK_BYTES as u64)
+        let segment = u64::from(self.segment_bytes);
+        if segment < SEGMENT_BYTES_MIN { segment / 2 } else { (segment / 8).max(SEGMENT_BYTES_MIN) }
     }
 }
 

@@ -16,7 +16,7 @@ use super::recovery::{Scan, Tally};
 use super::summary::{Entry, take_varint, varint};
 use super::tail::Journal;
 use super::{AppendError, Found, word};
-use crate::limits::{COMPACTION_STEP_BYTES, SNAPSHOT_LOG_PARTS, SNAPSHOT_SEGMENTS};
+use crate::limits::{COMPACTION_STEP_BYTES, SEGMENT_BYTES_MIN, SNAPSHOT_LOG_BYTES_MIN, SNAPSHOT_LOG_PARTS};
 use crate::types::{AccountId, BodyId, Position, Serial};
 
 /// What a portion holds: the frame's `piece`.
@@ -91,9 +91,11 @@ impl Journal {
         if self.read_only || self.pressure() == super::Pressure::High || !self.superblock.has_summaries() {
             return false;
         }
-        let segments = SNAPSHOT_SEGMENTS * u64::from(self.superblock.segment_bytes);
+        let segment = u64::from(self.superblock.segment_bytes);
+        // The tests' stores, with segments smaller than any other, are to have some, too.
+        let least = if segment < SEGMENT_BYTES_MIN { 4 * segment } else { SNAPSHOT_LOG_BYTES_MIN };
         self.snapshots.drafting.is_some()
-            || self.snapshots.ended.is_none() && self.log_bytes() >= segments.max(SNAPSHOT_LOG_PARTS * bytes)
+            || self.snapshots.ended.is_none() && self.log_bytes() >= least.max(SNAPSHOT_LOG_PARTS * bytes)
     }
 
     /// Whether one is being written.

@@ -46,8 +46,13 @@ impl Entry<'_> {
         self.kind == Kind::Record as u8 || self.kind == Kind::End as u8
     }
 
+    /// Numbers of bodies and other numbers go on by themselves.
+    fn row(&self) -> usize {
+        usize::from(self.kind == Kind::Body as u8 || self.kind == Kind::Structure as u8)
+    }
+
     /// Appends all but the payload.
-    fn head(&self, before: u64, out: &mut Vec<u8>) {
+    fn head(&self, before: [u64; 2], out: &mut Vec<u8>) {
         let odd = self.flags != 0 || self.piece != 0;
         out.push(self.kind & 0x3F | u8::from(odd) << 6 | u8::from(self.fresh_block) << 7);
         if odd {
@@ -57,7 +62,7 @@ impl Entry<'_> {
         if self.kind == Kind::Record as u8 || self.kind == Kind::Snapshot as u8 {
             varint(u64::from(self.account), out);
         }
-        varint(zigzag(self.number.wrapping_sub(before)), out);
+        varint(zigzag(self.number.wrapping_sub(before[self.row()])), out);
         varint(u64::from(self.length), out);
     }
 }
@@ -77,7 +82,7 @@ pub(super) struct Stretch {
     bytes: usize,
     kept: bool,
     entries: Vec<u8>,
-    before: u64,
+    before: [u64; 2],
 }
 
 impl Stretch {
@@ -104,7 +109,7 @@ impl Stretch {
     pub(super) fn add(&mut self, entry: &Entry<'_>, end: u64) {
         let mut head = Vec::with_capacity(40);
         entry.head(self.before, &mut head);
-        self.before = entry.number;
+        self.before[entry.row()] = entry.number;
         let payload = if entry.is_copied() { entry.payload } else { &[] };
         self.bytes += head.len() + payload.len();
         if self.bytes > ENTRIES_BYTES_MAX {
@@ -300,7 +305,7 @@ impl Summary {
     /// Each frame with its offset in the segment and its position. None: the entries do not add up, which their checksum rules out.
     pub(super) fn frames(&self) -> Option<Vec<(u64, u64, Entry<'_>)>> {
         let mut rest = self.entries.as_deref()?;
-        let (mut offset, mut before) = (self.start, 0);
+        let (mut offset, mut before) = (self.start, [0; 2]);
         let mut frames = Vec::new();
         for position in self.first..=self.last {
             let entry = take(&mut rest, &mut before)?;
@@ -314,7 +319,7 @@ impl Summary {
     }
 }
 
-fn take<'a>(rest: &mut &'a [u8], before: &mut u64) -> Option<Entry<'a>> {
+fn take<'a>(rest: &mut &'a [u8], before: &mut [u64; 2]) -> Option<Entry<'a>> {
     let (first, after) = rest.split_first()?;
     *rest = after;
     let mut entry = Entry {
@@ -334,8 +339,9 @@ fn take<'a>(rest: &mut &'a [u8], before: &mut u64) -> Option<Entry<'a>> {
     if entry.kind == Kind::Record as u8 || entry.kind == Kind::Snapshot as u8 {
         entry.account = u32::try_from(take_varint(rest)?).ok()?;
     }
-    entry.number = before.wrapping_add(unzigzag(take_varint(rest)?));
-    *before = entry.number;
+    let row = entry.row();
+    entry.number = before[row].wrapping_add(unzigzag(take_varint(rest)?));
+    before[row] = entry.number;
     entry.length = u32::try_from(take_varint(rest)?).ok()?;
     if entry.is_copied() {
         (entry.payload, *rest) = rest.split_at_checked(entry.length as usize)?;

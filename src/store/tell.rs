@@ -163,3 +163,76 @@ impl Folder {
         live.take(PACKED).map(|message| Present::from(&message)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::storm::lines;
+    use super::*;
+    use crate::device::Random;
+    use crate::types::{BodyId, Class, Flags, Position, Serial, Time, UidSet};
+
+    const ANNA: AccountId = AccountId(1);
+
+    fn added(folder: FolderId, uid: u32) -> Record {
+        let (size, charge) = (uid * 10, uid * 10 + 600);
+        let date = Time(i64::from(uid));
+        let (uid, body, flags) = (Uid(uid), BodyId(u64::from(folder.0 * 10_000 + uid)), Flags::NONE);
+        Record::MessageAdded { account: ANNA, folder, uid, body, size, charge, date, flags }
+    }
+
+    fn change(random: &mut Random, serial: u64) -> Record {
+        let (account, folder) = (ANNA, FolderId(1 + random.below(3) as u32));
+        let uid = Uid(1 + random.below(300) as u32);
+        let uids = UidSet(vec![(uid, Uid(uid.0 + random.below(5) as u32))]);
+        match random.below(8) {
+            0 | 1 => added(folder, 300 + serial as u32),
+            2 => Record::Expunged { account, folder, uids },
+            3 => Record::FolderRenamed { account, folder, name: format!("N{serial}") },
+            4 => Record::KeywordAdded { account, name: format!("K{serial}") },
+            5 => Record::AliasAdded { address: format!("a{}", uid.0), target: format!("t{serial}") },
+            6 => Record::AliasRemoved(format!("a{}", uid.0)),
+            _ => Record::FlagsSet { account, folder, groups: vec![(Flags(uid.0.into()), uids)] },
+        }
+    }
+
+    /// Whoever is told everything, with the changes that come in between, knows the same.
+    #[test]
+    fn what_is_told_amid_changes_is_everything() {
+        for seed in 0..20 {
+            let mut random = Random(seed);
+            let mut state = State::default();
+            let (address, phc) = (String::from("anna@example.test"), String::from("phc"));
+            let anna =
+                Record::AccountAdded { account: ANNA, address, class: Class::S, bucket_bytes: 1 << 30, phc };
+            state.apply(&anna, Serial(1), Position(1));
+            for folder in 1..4 {
+                let (account, id, name) = (ANNA, FolderId(folder), format!("F{folder}"));
+                let added_folder =
+                    Record::FolderAdded { account, folder: id, name, uid_validity: folder, special: None };
+                state.apply(&added_folder, Serial(2), Position(2));
+                (1..=150 * folder % 400).for_each(|uid| state.apply(&added(id, uid), Serial(3), Position(3)));
+            }
+            let mut told = State::default();
+            let mut teller = Teller::default();
+            let (mut serial, mut portions) = (3, 0);
+            while !teller.is_done() {
+                for record in teller.next(&state, 700) {
+                    told.apply(&record, state.serial, Position(serial));
+                }
+                portions += 1;
+                for _ in 0..random.below(4) {
+                    serial += 1;
+                    let change = change(&mut random, serial);
+                    state.apply(&change, Serial(serial), Position(serial));
+                    told.apply(&change, Serial(serial), Position(serial));
+                }
+            }
+            assert!(portions > 5, "{portions}");
+            state.complete();
+            told.complete();
+            (told.uid_validity, told.account_last) = (state.uid_validity, state.account_last);
+            assert_eq!(lines(&told), lines(&state), "seed {seed}");
+            assert_eq!(told.settings.aliases, state.settings.aliases, "seed {seed}");
+        }
+    }
+}

@@ -171,3 +171,18 @@ fn a_summary_of_a_torn_batch_stays_dead() {
         }
     }
 }
+
+/// Segments in which no room is kept for a summary: it must not take that of frames.
+#[test]
+fn a_full_segment_goes_without_a_summary() {
+    let device = Arc::new(store_of(16, 256 * 1024, 8));
+    let mut journal = open(device.clone(), 8).journal;
+    for serial in 1..=400 {
+        let length = if serial <= 130 { 4000 } else { 5000 };
+        journal.append_record(ANNA, Serial(serial), vec![1; length]).unwrap();
+        commit(&mut journal);
+    }
+    let opened = open(device.clone(), 8);
+    assert!(!opened.report.is_damaged() && !opened.checked.is_damaged(), "{}", opened.report);
+    assert_eq!(opened.records.len(), 400);
+}

@@ -101,7 +101,7 @@ fn recover(device: &Arc<Memory>, history: &mut History, seed: u64, what: &str) -
 /// One workload, cut everywhere. `fault`: this flush fails once. Returns how many states were seen.
 fn storm(seed: u64, fault: Option<u64>) -> u32 {
     // Small segments are often full, large ones have room to go on in.
-    let empty = store_of(40, [65536, 16384][seed as usize % 2], seed);
+    let empty = store_of(40, [65536, 16384, 32768][seed as usize % 3], seed);
     let whole = empty.copy();
     let run = |memory: Memory| {
         let device = Arc::new(memory);
