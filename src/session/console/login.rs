@@ -3,7 +3,8 @@
 //! A wrong password is answered late, each one later than the last. Who has forgotten it sets another with `postfach console`
 //! on the machine itself, where being the store's owner is enough.
 
-use super::{Console, GREETING, WANT_SECRET, Waiting, settings};
+use super::manner::GREETING;
+use super::{Console, WANT_SECRET, Waiting, settings};
 use crate::limits::{CONSOLE_FAILURE_SECONDS_MAX, LOGIN_FAILURE_SECONDS};
 use crate::session::{Context, Io, Next, SecretJob};
 

@@ -1,10 +1,10 @@
 //! The console: the owner's language, on the console's socket, in the offline console and on the serial line.
 //!
-//! It refuses to know what the commands do ([`table`] does) and how lines are edited ([`line`] does). It decides when a command is read,
-//! when a password, and what happens when a command fails.
+//! It refuses to know what the commands do ([`table`] does), how lines are edited ([`line`] does), how a command gets its password
+//! (`command.rs`) and who is spoken to in which manner (`manner.rs`). It decides what the bytes that come are an answer to.
 //!
 //! # The conversation on the console's socket
-//! The client's first line says how it wants to be spoken to ([`Manner`]):
+//! The client's first line says how it wants to be spoken to (`manner.rs`):
 //!
 //! ```text
 //! first-line = ( "script" / "terminal" / "command" / "command ask" ) LF
@@ -29,15 +29,15 @@
 //! Nothing but a password is taken before the administrator has logged in; without an administrator's password the first thing is to set one.
 //! A terminal there is dumb: what is typed is echoed by us, and every byte may be noise.
 
-use std::fmt::Write as _;
-
-use super::{Context, Farewell, Input, Io, Next, SecretAnswer, SecretJob, Session};
+use super::{Context, Farewell, Input, Io, Next, Session};
 use crate::limits::CONSOLE_IDLE_SECONDS;
 use crate::types::Time;
 
+mod command;
 mod help;
 pub mod line;
 mod login;
+mod manner;
 mod settings;
 mod setup;
 mod show;
@@ -46,9 +46,10 @@ mod table;
 mod tests;
 mod words;
 
+use command::Pending;
 use line::{Editor, Event};
-use table::{Act, Call, Failure, Row};
-use words::Secret;
+use manner::Manner;
+use table::Row;
 
 /// Mark: the server waits for a line.
 pub const WANT_LINE: u8 = 0x05;
@@ -58,9 +59,6 @@ pub const WANT_SECRET: u8 = 0x0e;
 pub const FAILED: u8 = 0x15;
 /// Mark: the conversation ends well.
 pub const DONE: u8 = 0x04;
-
-/// The prompt for a command.
-const PROMPT: &str = "postfach> ";
 
 /// On which kind of line the console is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,25 +93,6 @@ pub struct Facts {
 /// Tells the bytes of memory in use now, and at most so far.
 pub type MemoryGauge = fn() -> Option<(u64, u64)>;
 
-/// How the other side of a socket wants to be spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
-    /// Not yet said.
-    Unknown,
-    Script,
-    Terminal,
-    Command {
-        ask: bool,
-    },
-}
-
-impl Manner {
-    /// A person reads this: prompts are shown, and passwords are asked for twice.
-    fn asks(self) -> bool {
-        matches!(self, Manner::Terminal | Manner::Command { ask: true })
-    }
-}
-
 /// What the session waits for.
 enum Waiting {
     /// The first line of the socket.
@@ -132,12 +111,6 @@ enum Waiting {
     Pause,
     /// The end of the conversation.
     End,
-}
-
-/// A command that waits for its password.
-struct Pending {
-    row: &'static Row,
-    arguments: Vec<String>,
 }
 
 /// The console's session.
@@ -217,22 +190,6 @@ impl Console {
         Next::Close
     }
 
-    fn prompt(&mut self, io: &mut Io) -> Next {
-        self.waiting = Waiting::Command;
-        if self.manner == Manner::Terminal {
-            self.say(io, PROMPT);
-        }
-        self.want(io, WANT_LINE)
-    }
-
-    fn ask_password(&mut self, io: &mut Io, first: Option<Vec<u8>>) -> Next {
-        if self.manner.asks() {
-            self.say(io, if first.is_some() { "The same again: " } else { "New password: " });
-        }
-        self.waiting = Waiting::Password { first };
-        self.want(io, WANT_SECRET)
-    }
-
     fn want(&mut self, io: &mut Io, mark: u8) -> Next {
         self.mark(io, mark);
         self.editor.start(mark == WANT_LINE);
@@ -297,209 +254,6 @@ impl Console {
         }
     }
 
-    fn manner(&mut self, line: &[u8], io: &mut Io) -> Next {
-        self.manner = match line {
-            b"script" => Manner::Script,
-            b"terminal" => Manner::Terminal,
-            b"command" => Manner::Command { ask: false },
-            b"command ask" => Manner::Command { ask: true },
-            _ => {
-                self.mark(io, FAILED);
-                self.say(io, "The first line must be `script`, `terminal`, `command` or `command ask`.\n");
-                return self.close();
-            }
-        };
-        if self.manner == Manner::Terminal {
-            self.say(io, GREETING);
-        }
-        self.prompt(io)
-    }
-
-    fn command(&mut self, line: &[u8], io: &mut Io, cx: &mut Context<'_>) -> Next {
-        let Ok(text) = std::str::from_utf8(line) else {
-            return self.fail(io, cx, "", "the line is not UTF-8 text");
-        };
-        let mut words: Vec<&str> = text.split_whitespace().collect();
-        if words.first().is_none_or(|word| word.starts_with('#')) {
-            return self.after(io);
-        }
-        if words.last() == Some(&"?") {
-            // `mailbox ?` is `help mailbox`.
-            words.pop();
-            words.insert(0, "help");
-        }
-        let (row, arguments) = match words::find(&words) {
-            Ok(found) => found,
-            Err(why) => return self.fail(io, cx, "", &why),
-        };
-        self.run(row, arguments, io, cx)
-    }
-
-    fn run(&mut self, row: &'static Row, arguments: &[&str], io: &mut Io, cx: &mut Context<'_>) -> Next {
-        let name = words::shown(row, arguments);
-        let mut out = String::new();
-        let result = match &row.act {
-            Act::Exit => return self.leave(io, cx),
-            Act::Ask { .. } if !arguments.is_empty() => {
-                Err(Failure::Usage(String::from("it takes no words")))
-            }
-            Act::Ask { .. } => return self.ask(row, Vec::new(), io, cx),
-            Act::Do(run) => run(arguments, &mut Call { cx, out: &mut out, facts: &self.facts }),
-            Act::WithPassword { check, .. } => {
-                let (arguments, secret) = match words::secret(arguments) {
-                    Ok(parts) => parts,
-                    Err(why) => return self.fail(io, cx, &name, &why),
-                };
-                match check(&arguments, &mut Call { cx, out: &mut out, facts: &self.facts }) {
-                    Ok(()) => return self.secret(row, arguments, secret, io, cx),
-                    Err(failure) => Err(failure),
-                }
-            }
-        };
-        self.result(row, &name, result, &out, io, cx)
-    }
-
-    /// Gets the password that the command needs.
-    fn secret(
-        &mut self,
-        row: &'static Row,
-        arguments: Vec<&str>,
-        secret: Secret<'_>,
-        io: &mut Io,
-        cx: &mut Context<'_>,
-    ) -> Next {
-        let arguments = arguments.into_iter().map(String::from).collect();
-        self.pending = Some(Pending { row, arguments });
-        match secret {
-            Secret::Ask => self.ask_password(io, None),
-            Secret::Generate => {
-                self.waiting = Waiting::Secret { login: false };
-                Next::Secret(SecretJob::Generate)
-            }
-            Secret::Hash(phc) => self.set(String::from(phc), None, io, cx),
-        }
-    }
-
-    fn password(&mut self, line: Vec<u8>, first: Option<Vec<u8>>, io: &mut Io, cx: &mut Context<'_>) -> Next {
-        self.lines += 1;
-        let refused = match &first {
-            Some(first) if *first != line => {
-                Some("the two passwords are not the same: nothing has been changed")
-            }
-            Some(_) => None,
-            None if line.is_empty() => Some("the password is empty: nothing has been changed"),
-            None if std::str::from_utf8(&line).is_err() => Some("the password is not UTF-8 text"),
-            None => None,
-        };
-        if let Some(why) = refused {
-            let name = self.pending_name();
-            return self.fail(io, cx, &name, why);
-        }
-        if first.is_none() && self.manner.asks() {
-            return self.ask_password(io, Some(line));
-        }
-        self.waiting = Waiting::Secret { login: false };
-        Next::Secret(SecretJob::Make { password: line })
-    }
-
-    fn pending_name(&self) -> String {
-        match &self.pending {
-            Some(pending) => words::shown(pending.row, &pending.arguments),
-            None => String::from("admin passwd"),
-        }
-    }
-
-    fn answer(&mut self, answer: SecretAnswer, io: &mut Io, cx: &mut Context<'_>) -> Next {
-        let login = matches!(self.waiting, Waiting::Secret { login: true });
-        match answer {
-            SecretAnswer::Checked(true) if login => {
-                self.failures = 0;
-                self.say(io, GREETING);
-                self.prompt(io)
-            }
-            SecretAnswer::Checked(_) => self.wrong(),
-            SecretAnswer::Busy if login => {
-                self.say(io, "The server is busy: try again.\n");
-                self.log_in(io, cx)
-            }
-            SecretAnswer::Busy => {
-                let name = self.pending_name();
-                self.fail(io, cx, &name, "the server is busy: try again")
-            }
-            SecretAnswer::Made { phc } => self.set(phc, None, io, cx),
-            SecretAnswer::Generated { password, phc } => self.set(phc, Some(password), io, cx),
-        }
-    }
-
-    /// Carries the command out whose password is there.
-    fn set(&mut self, phc: String, generated: Option<String>, io: &mut Io, cx: &mut Context<'_>) -> Next {
-        let name = self.pending_name();
-        let Some(Pending { row, arguments }) = self.pending.take() else {
-            return self.set_first(phc, io, cx);
-        };
-        let (Act::WithPassword { set, .. } | Act::Ask { set }) = &row.act else { return self.after(io) };
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let mut out = String::new();
-        let mut call = Call { cx, out: &mut out, facts: &self.facts };
-        let result = set(&arguments, phc, &mut call);
-        if let (Ok(()), Some(password)) = (&result, generated) {
-            // A String takes whatever is written to it.
-            let _ = writeln!(out, "Its password is shown only this once.\nPassword: {password}");
-        }
-        if self.mode == Mode::Serial && row.words == ["admin", "passwd"] {
-            self.admin.clone_from(&cx.store().settings().admin);
-        }
-        self.result(row, &name, result, &out, io, cx)
-    }
-
-    fn result(
-        &mut self,
-        row: &Row,
-        name: &str,
-        result: Result<(), Failure>,
-        out: &str,
-        io: &mut Io,
-        cx: &mut Context<'_>,
-    ) -> Next {
-        match result {
-            Ok(()) => {
-                self.say(io, out);
-                self.after(io)
-            }
-            Err(Failure::Refused(why)) => self.fail(io, cx, name, &why),
-            Err(Failure::Usage(why)) => {
-                let why = format!("{why}; it is: {}", row.usage());
-                self.fail(io, cx, name, &why)
-            }
-        }
-    }
-
-    /// A command has been carried out: the next one, or the end.
-    fn after(&mut self, io: &mut Io) -> Next {
-        if matches!(self.manner, Manner::Command { .. }) {
-            self.mark(io, DONE);
-            return self.close();
-        }
-        self.prompt(io)
-    }
-
-    /// A command has failed. It ends a script; a person goes on.
-    fn fail(&mut self, io: &mut Io, cx: &mut Context<'_>, name: &str, why: &str) -> Next {
-        self.pending = None;
-        let colon = if name.is_empty() { "" } else { ": " };
-        let text = match self.manner {
-            Manner::Script => format!("line {}: {name}{colon}{why}\n", self.lines),
-            _ => format!("{name}{colon}{why}\n"),
-        };
-        self.mark(io, FAILED);
-        self.say(io, &text);
-        match self.manner {
-            Manner::Terminal if self.mode == Mode::Serial && self.admin.is_none() => self.log_in(io, cx),
-            Manner::Terminal => self.prompt(io),
-            _ => self.close(),
-        }
-    }
-
     fn timeout(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
         match self.waiting {
             Waiting::Pause => {
@@ -524,38 +278,7 @@ impl Console {
             }
         }
     }
-
-    /// The other side has closed its side: the end of a script, or a command without its password.
-    fn eof(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
-        if self.mode == Mode::Serial {
-            return self.close();
-        }
-        if let Some(line) = self.editor.rest() {
-            // The last line of a script may lack its end.
-            let next = self.line(line, io, cx);
-            if !matches!(next, Next::Read { .. }) {
-                return next;
-            }
-        }
-        match self.waiting {
-            Waiting::Password { .. } => {
-                let name = self.pending_name();
-                self.manner = if self.manner == Manner::Script {
-                    Manner::Script
-                } else {
-                    Manner::Command { ask: false }
-                };
-                self.fail(io, cx, &name, "there is no password on standard input: nothing has been changed")
-            }
-            Waiting::Question { .. } => self.fail(io, cx, "setup", "not all questions were answered"),
-            _ => self.leave(io, cx),
-        }
-    }
 }
-
-/// What a person reads first.
-const GREETING: &str =
-    concat!("\nPostfach ", env!("CARGO_PKG_VERSION"), ". `help` lists the commands, `exit` leaves.\n");
 
 impl Session for Console {
     fn step(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next {

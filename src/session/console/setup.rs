@@ -4,9 +4,11 @@
 //! An empty answer takes what stands in brackets. A wrong answer is told and asked for again; in a script it ends the script. Nothing is
 //! changed before the last question is answered. It refuses to know anything that the commands do not: they do what it has been told.
 
+use super::command::Pending;
+use super::manner::Manner;
 use super::table::{Act, Call, Failure, Row};
 use super::words::{address, class, domain};
-use super::{Console, Manner, Pending, WANT_LINE, Waiting, settings};
+use super::{Console, WANT_LINE, Waiting, settings};
 use crate::session::{Context, Io, Next, SecretJob};
 use crate::store::StoreError;
 

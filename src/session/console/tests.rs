@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::device::{Device, Memory};
 use crate::journal::{Format, format};
-use crate::session::Peer;
+use crate::session::{Peer, SecretAnswer, SecretJob};
 use crate::store::{Shared, Store};
 use crate::types::Position;
 

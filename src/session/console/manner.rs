@@ -1,0 +1,116 @@
+//! How the other side is spoken to: as a script, as a person at a terminal, or for one command; and what each gets when a command is done,
+//! has failed, or when the other side has gone.
+//!
+//! It refuses to know what a command does (`command.rs`).
+
+use super::{Console, DONE, FAILED, Mode, WANT_LINE, Waiting};
+use crate::session::{Context, Io, Next};
+
+/// The prompt for a command.
+const PROMPT: &str = "postfach> ";
+
+/// What a person reads first.
+pub(super) const GREETING: &str =
+    concat!("\nPostfach ", env!("CARGO_PKG_VERSION"), ". `help` lists the commands, `exit` leaves.\n");
+
+/// How the other side of a socket wants to be spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// Not yet said.
+    Unknown,
+    Script,
+    Terminal,
+    Command {
+        ask: bool,
+    },
+}
+
+impl Manner {
+    /// A person reads this: prompts are shown, and passwords are asked for twice.
+    pub(super) fn asks(self) -> bool {
+        matches!(self, Manner::Terminal | Manner::Command { ask: true })
+    }
+}
+
+impl Console {
+    /// The first line of a socket.
+    pub(super) fn manner(&mut self, line: &[u8], io: &mut Io) -> Next {
+        self.manner = match line {
+            b"script" => Manner::Script,
+            b"terminal" => Manner::Terminal,
+            b"command" => Manner::Command { ask: false },
+            b"command ask" => Manner::Command { ask: true },
+            _ => {
+                self.mark(io, FAILED);
+                self.say(io, "The first line must be `script`, `terminal`, `command` or `command ask`.\n");
+                return self.close();
+            }
+        };
+        if self.manner == Manner::Terminal {
+            self.say(io, GREETING);
+        }
+        self.prompt(io)
+    }
+
+    /// Asks for a command.
+    pub(super) fn prompt(&mut self, io: &mut Io) -> Next {
+        self.waiting = Waiting::Command;
+        if self.manner == Manner::Terminal {
+            self.say(io, PROMPT);
+        }
+        self.want(io, WANT_LINE)
+    }
+
+    /// A command has been carried out: the next one, or the end.
+    pub(super) fn after(&mut self, io: &mut Io) -> Next {
+        if matches!(self.manner, Manner::Command { .. }) {
+            self.mark(io, DONE);
+            return self.close();
+        }
+        self.prompt(io)
+    }
+
+    /// A command has failed. It ends a script; a person goes on.
+    pub(super) fn fail(&mut self, io: &mut Io, cx: &mut Context<'_>, name: &str, why: &str) -> Next {
+        self.pending = None;
+        let colon = if name.is_empty() { "" } else { ": " };
+        let text = match self.manner {
+            Manner::Script => format!("line {}: {name}{colon}{why}\n", self.lines),
+            _ => format!("{name}{colon}{why}\n"),
+        };
+        self.mark(io, FAILED);
+        self.say(io, &text);
+        match self.manner {
+            Manner::Terminal if self.mode == Mode::Serial && self.admin.is_none() => self.log_in(io, cx),
+            Manner::Terminal => self.prompt(io),
+            _ => self.close(),
+        }
+    }
+
+    /// The other side has closed its side: the end of a script, or a command without its password.
+    pub(super) fn eof(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
+        if self.mode == Mode::Serial {
+            return self.close();
+        }
+        if let Some(line) = self.editor.rest() {
+            // The last line of a script may lack its end.
+            let next = self.line(line, io, cx);
+            if !matches!(next, Next::Read { .. }) {
+                return next;
+            }
+        }
+        match self.waiting {
+            Waiting::Password { .. } => {
+                let name = self.pending_name();
+                self.manner = if self.manner == Manner::Script {
+                    Manner::Script
+                } else {
+                    Manner::Command { ask: false }
+                };
+                self.fail(io, cx, &name, "there is no password on standard input: nothing has been changed")
+            }
+            Waiting::Question { .. } => self.fail(io, cx, "setup", "not all questions were answered"),
+            _ => self.leave(io, cx),
+        }
+    }
+}
