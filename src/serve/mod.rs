@@ -6,6 +6,7 @@
 //! - [`connection`]: the loop that drives every session; [`stream`]: what it runs on.
 //! - [`listen`]: ports, the console socket; [`crowd`]: how many connections; [`service`]: the table of ports.
 //! - [`commit`]: the committer, the gate, who is woken. [`load`]: pieces of messages. [`secret`]: passwords. [`tls`].
+//! - [`serial`]: the serial line; [`ring`]: it is read all the time; [`overrun`]: what the kernel has lost of it.
 //! - [`pool`]: threads; [`heap`]: giving memory back; [`logger`].
 
 use std::io;
@@ -24,6 +25,7 @@ use smol::{Async, Executor, Timer};
 use crate::device::{self, Device};
 use crate::limits::{CONNECTIONS_MAX, PATIENCE_SECONDS, READ_THREADS, SHUTDOWN_SECONDS};
 use crate::session::Session;
+use crate::session::console::Attempts;
 use crate::store::{Shared, Store};
 use crate::types::{Position, Time};
 
@@ -35,7 +37,9 @@ mod listen;
 mod load;
 mod local;
 pub mod logger;
+mod overrun;
 mod pool;
+mod ring;
 mod secret;
 mod serial;
 mod service;
@@ -126,6 +130,8 @@ pub struct Server {
     crowd: Arc<crowd::Crowd>,
     executor: Executor<'static>,
     sessions: Sessions,
+    /// Wrong passwords at the serial line.
+    attempts: Arc<Attempts>,
     host: RwLock<Arc<str>>,
     port_base: u16,
     started: Time,
@@ -286,6 +292,7 @@ impl Running {
             crowd: Arc::new(crowd::Crowd::new(descriptors)),
             executor: Executor::new(),
             sessions,
+            attempts: Arc::default(),
             host: RwLock::new(host.into()),
             port_base: options.port_base,
             started: connection::now(),

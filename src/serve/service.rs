@@ -1,5 +1,7 @@
 //! What is served where: the table of ports, and which session speaks on each.
 
+use std::sync::Arc;
+
 use super::{Server, heap};
 use crate::session::Session;
 use crate::session::console::{Console, Facts, Mode};
@@ -77,5 +79,6 @@ pub fn session_of(service: Service, server: &Server) -> Box<dyn Session> {
 /// What the console tells of the server.
 fn facts(server: &Server) -> Facts {
     let (fingerprint, warnings) = (server.fingerprint(), server.warnings().to_vec());
-    Facts { fingerprint, started: Some(server.started()), warnings, memory: Some(heap::resident) }
+    let attempts = Arc::clone(&server.attempts);
+    Facts { fingerprint, started: Some(server.started()), warnings, memory: Some(heap::resident), attempts }
 }

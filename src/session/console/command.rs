@@ -4,10 +4,11 @@
 
 use std::fmt::Write as _;
 
+use super::line::Kind;
 use super::manner::GREETING;
 use super::table::{Act, Call, Failure, Row};
 use super::words::{self, Secret};
-use super::{Console, Mode, WANT_SECRET, Waiting};
+use super::{Console, Mode, Waiting};
 use crate::session::{Context, Io, Next, SecretAnswer, SecretJob};
 
 /// A command that waits for its password.
@@ -25,6 +26,12 @@ impl Console {
         let mut words: Vec<&str> = text.split_whitespace().collect();
         if words.first().is_none_or(|word| word.starts_with('#')) {
             return self.after(io);
+        }
+        if self.was_asked(text, cx) {
+            return self.after(io);
+        }
+        if !words::has_secret(&words) {
+            self.editor.remember(text);
         }
         if words.last() == Some(&"?") {
             // `mailbox ?` is `help mailbox`.
@@ -124,11 +131,11 @@ impl Console {
         let login = matches!(self.waiting, Waiting::Secret { login: true });
         match answer {
             SecretAnswer::Checked(true) if login => {
-                self.failures = 0;
+                self.facts.attempts.forget();
                 self.say(io, GREETING);
                 self.prompt(io)
             }
-            SecretAnswer::Checked(_) => self.wrong(),
+            SecretAnswer::Checked(_) => self.wrong(cx),
             SecretAnswer::Busy if login => {
                 self.say(io, "The server is busy: try again.\n");
                 self.log_in(io, cx)
@@ -187,10 +194,12 @@ impl Console {
 
     /// Asks for a password; of a person, twice.
     pub(super) fn ask_password(&mut self, io: &mut Io, first: Option<Vec<u8>>) -> Next {
-        if self.manner.asks() {
-            self.say(io, if first.is_some() { "The same again: " } else { "New password: " });
-        }
+        let prompt = match first {
+            _ if !self.manner.asks() => "",
+            Some(_) => "The same again: ",
+            None => "New password: ",
+        };
         self.waiting = Waiting::Password { first };
-        self.want(io, WANT_SECRET)
+        self.want(io, Kind::Secret, prompt)
     }
 }

@@ -1,17 +1,21 @@
 //! One line at a time, out of bytes that may be typed, pasted, piped or noise.
 //!
-//! It refuses to know what a line means. On a serial line it echoes what it takes, unless the line is a password; there CR, LF and CR LF
-//! all end a line, and what is no text is dropped. On a socket only LF ends a line (a CR before it is dropped) and every other byte is kept.
-//! Invariants: at most [`LINE_BYTES_MAX`] bytes are kept; with echo, what is kept is always UTF-8 but for its last, unfinished letter.
-//! History and completion will live here.
+//! It refuses to know what a line means. From a terminal the bytes are keys: a line is edited and echoed, unless it is a password; CR, LF
+//! and CR LF all end it, and what is no text is dropped. From a program only LF ends a line (a CR before it is dropped) and every other
+//! byte is kept. A line in which something is missing is never given away as if it were whole.
+//! Invariants: at most [`LINE_BYTES_MAX`] bytes are kept; what is typed is always UTF-8.
 
-use heapless::Vec as Line;
-
-use crate::limits::CONSOLE_LINE_BYTES_MAX;
+use super::history::History;
+use super::keys::{Key, Keys};
+use super::typed::Typed;
+use crate::limits::{CONSOLE_COLUMNS, CONSOLE_COLUMNS_MIN, CONSOLE_LINE_BYTES_MAX};
 use crate::session::Inbox;
 
 /// Bytes of a line without its end.
 pub const LINE_BYTES_MAX: usize = CONSOLE_LINE_BYTES_MAX;
+
+/// Where a line's bytes are.
+pub type Buffer = heapless::Vec<u8, LINE_BYTES_MAX>;
 
 /// What the bytes amount to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,196 +24,253 @@ pub enum Event {
     Line(Vec<u8>),
     /// A line of more bytes than are kept; it is gone.
     TooLong,
+    /// A line in which bytes are missing; it is gone.
+    Lost,
+    /// A password with bytes that are none of a text; it is gone.
+    Noise,
     /// Ctrl-C.
     Interrupt,
     /// Ctrl-D on an empty line.
     End,
+    /// Tab in a command; `again`: the key before was one, too.
+    Complete {
+        /// The key before was one, too.
+        again: bool,
+    },
+    /// `?` in a command. It is not yet in the line.
+    Question,
 }
 
-/// Where in a terminal's escape sequence the bytes are (ECMA-48 §5.4): arrow keys send them, and they are no text.
+/// What is to be typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Escape {
-    No,
-    Begun,
-    Control,
+pub enum Kind {
+    /// A command: with history, Tab and `?`.
+    Command,
+    /// An answer.
+    Answer,
+    /// A password: nothing is shown.
+    Secret,
 }
 
-/// The line that is being typed.
+/// The line that is coming in.
 pub struct Editor {
-    line: Box<Line<u8, LINE_BYTES_MAX>>,
-    serial: bool,
-    echo: bool,
+    source: Source,
+}
+
+enum Source {
+    Program { line: Box<Buffer>, too_long: bool },
+    Terminal(Box<Terminal>),
+}
+
+struct Terminal {
+    keys: Keys,
+    typed: Typed,
+    kind: Kind,
+    history: History,
     too_long: bool,
-    after_cr: bool,
-    escape: Escape,
+    lost: bool,
+    /// The last key was Tab.
+    tab: bool,
 }
 
 impl Editor {
-    /// An empty line; `serial`: typed at a terminal that shows what we send back.
-    pub fn new(serial: bool) -> Editor {
+    /// Lines that a program sends.
+    pub fn program() -> Editor {
+        Editor { source: Source::Program { line: Box::default(), too_long: false } }
+    }
+
+    /// Lines that are typed at a terminal, which shows what we send back; None: it has not said how many columns it has.
+    pub fn terminal(columns: Option<usize>) -> Editor {
+        let columns = columns.unwrap_or(CONSOLE_COLUMNS).max(CONSOLE_COLUMNS_MIN);
         Editor {
-            line: Box::default(),
-            serial,
-            echo: false,
-            too_long: false,
-            after_cr: false,
-            escape: Escape::No,
+            source: Source::Terminal(Box::new(Terminal {
+                keys: Keys::new(),
+                typed: Typed::new(columns),
+                kind: Kind::Secret,
+                history: History::default(),
+                too_long: false,
+                lost: false,
+                tab: false,
+            })),
         }
     }
 
-    /// Starts over; `echo`: the line is no password.
-    pub fn start(&mut self, echo: bool) {
-        self.wipe();
-        self.too_long = false;
-        self.echo = echo;
+    /// Starts over, behind a prompt that has been shown.
+    pub fn start(&mut self, kind: Kind, prompt: &str) {
+        match &mut self.source {
+            Source::Program { line, too_long } => {
+                wipe(line);
+                *too_long = false;
+            }
+            Source::Terminal(terminal) => terminal.start(kind, prompt),
+        }
     }
 
     /// What the line holds when no more bytes will come; None when it is empty.
     pub fn rest(&mut self) -> Option<Vec<u8>> {
-        let rest = self.line.to_vec();
-        self.wipe();
+        let rest = match &mut self.source {
+            Source::Program { line, .. } => {
+                let rest = line.to_vec();
+                wipe(line);
+                rest
+            }
+            Source::Terminal(terminal) => terminal.finish(),
+        };
         (!rest.is_empty()).then_some(rest)
     }
 
-    /// Takes bytes up to the end of a line; None when there is none yet. Echo goes to `out`.
+    /// Takes bytes up to the next event; None when there is none yet. Echo goes to `out`.
     pub fn take(&mut self, inbox: &mut Inbox, out: &mut Vec<u8>) -> Option<Event> {
         let mut event = None;
         let mut taken = 0;
         for byte in inbox.bytes() {
             taken += 1;
-            event = if self.serial { self.typed(*byte, out) } else { self.piped(*byte) };
+            event = match &mut self.source {
+                Source::Program { line, too_long } => piped(line, too_long, *byte),
+                Source::Terminal(terminal) => {
+                    terminal.keys.take(*byte).and_then(|key| terminal.key(key, out))
+                }
+            };
             if event.is_some() {
                 break;
             }
         }
         inbox.consume(taken);
+        if let Some(typed) = self.typed() {
+            typed.settle(out);
+        }
         event
     }
 
-    fn piped(&mut self, byte: u8) -> Option<Event> {
-        if byte != b'\n' {
-            self.too_long |= self.line.push(byte).is_err();
-            return None;
+    /// The terminal's line; a program has none that could be edited.
+    pub fn typed(&mut self) -> Option<&mut Typed> {
+        match &mut self.source {
+            Source::Program { .. } => None,
+            Source::Terminal(terminal) => Some(&mut terminal.typed),
         }
-        if self.line.last() == Some(&b'\r') {
-            self.line.pop();
-        }
-        Some(self.finish())
     }
 
-    fn finish(&mut self) -> Event {
-        let event = if self.too_long { Event::TooLong } else { Event::Line(self.line.to_vec()) };
-        self.wipe();
-        self.too_long = false;
-        event
-    }
-
-    /// Passwords pass through here: their bytes are not left behind.
-    fn wipe(&mut self) {
-        self.line.iter_mut().for_each(|byte| *byte = 0);
-        self.line.clear();
-    }
-
-    fn typed(&mut self, byte: u8, out: &mut Vec<u8>) -> Option<Event> {
-        let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
-        if self.escaped(byte) {
-            return None;
+    /// Remembers a command, for the terminal's history.
+    pub fn remember(&mut self, line: &str) {
+        if let Source::Terminal(terminal) = &mut self.source {
+            terminal.history.remember(line);
         }
-        match byte {
-            b'\n' if after_cr => None,
-            b'\r' | b'\n' => {
-                out.extend_from_slice(b"\r\n");
-                self.truncate_to_text();
-                Some(self.finish())
-            }
-            0x03 => {
+    }
+
+    /// Forgets the history: somebody else may come.
+    pub fn forget(&mut self) {
+        if let Source::Terminal(terminal) = &mut self.source {
+            terminal.history = History::default();
+        }
+    }
+}
+
+/// Passwords pass through here: their bytes are not left behind.
+fn wipe(line: &mut Buffer) {
+    line.iter_mut().for_each(|byte| *byte = 0);
+    line.clear();
+}
+
+fn piped(line: &mut Buffer, too_long: &mut bool, byte: u8) -> Option<Event> {
+    if byte != b'\n' {
+        *too_long |= line.push(byte).is_err();
+        return None;
+    }
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    let event = if *too_long { Event::TooLong } else { Event::Line(line.to_vec()) };
+    wipe(line);
+    *too_long = false;
+    Some(event)
+}
+
+impl Terminal {
+    fn start(&mut self, kind: Kind, prompt: &str) {
+        self.kind = kind;
+        self.typed.start(prompt, kind != Kind::Secret);
+        self.history.leave();
+        self.keys.noise();
+        (self.too_long, self.lost, self.tab) = (false, false, false);
+    }
+
+    fn finish(&mut self) -> Vec<u8> {
+        let line = self.typed.text().as_bytes().to_vec();
+        self.typed.wipe();
+        self.history.leave();
+        line
+    }
+
+    fn key(&mut self, key: Key, out: &mut Vec<u8>) -> Option<Event> {
+        let again = std::mem::replace(&mut self.tab, key == Key::Tab);
+        let typed = &mut self.typed;
+        match key {
+            Key::Enter => return Some(self.enter(out)),
+            Key::Interrupt => {
                 out.extend_from_slice(b"^C\r\n");
-                self.wipe();
-                Some(Event::Interrupt)
+                self.typed.wipe();
+                return Some(Event::Interrupt);
             }
-            0x04 if self.line.is_empty() => {
+            Key::End if typed.text().is_empty() => {
                 out.extend_from_slice(b"\r\n");
-                Some(Event::End)
+                return Some(Event::End);
             }
-            0x08 | 0x7f => {
-                self.erase(out);
-                None
-            }
-            0x15 => {
-                while !self.line.is_empty() {
-                    self.erase(out);
+            Key::Tab if self.kind == Kind::Command => return Some(Event::Complete { again }),
+            Key::Letter('?') if self.kind == Kind::Command => return Some(Event::Question),
+            Key::Letter(letter) => {
+                if !typed.insert(letter, out) {
+                    self.too_long = true;
+                    out.push(0x07);
                 }
-                None
             }
-            0x00..0x20 => None,
-            byte => {
-                self.letter(byte, out);
-                None
+            Key::Tab => out.push(0x07),
+            Key::Left => typed.left(out),
+            Key::Right => typed.right(out),
+            Key::ToStart => typed.to_start(out),
+            Key::ToEnd => typed.to_end(out),
+            Key::Earlier | Key::Later => self.walk(key == Key::Earlier, out),
+            Key::Backspace => typed.backspace(out),
+            Key::Delete | Key::End => typed.delete(),
+            Key::DropStart => typed.drop_start(),
+            Key::DropRest => typed.drop_rest(),
+            Key::DropWord => typed.drop_word(),
+            Key::Redraw => {
+                out.extend_from_slice(b"\r\n");
+                typed.redraw(out);
             }
+            Key::Lost => self.lost = true,
+        }
+        if matches!(key, Key::Backspace | Key::Delete | Key::DropStart | Key::DropRest | Key::DropWord) {
+            // Who takes something out has seen what had no room.
+            self.too_long = false;
+        }
+        None
+    }
+
+    fn enter(&mut self, out: &mut Vec<u8>) -> Event {
+        self.typed.settle(out);
+        out.extend_from_slice(b"\r\n");
+        let line = self.finish();
+        let noise = self.keys.noise() && self.kind == Kind::Secret;
+        let (too_long, lost) = (std::mem::take(&mut self.too_long), std::mem::take(&mut self.lost));
+        match (lost, too_long, noise) {
+            (true, _, _) => Event::Lost,
+            (_, true, _) => Event::TooLong,
+            (_, _, true) => Event::Noise,
+            _ => Event::Line(line),
         }
     }
 
-    /// Whether the byte belongs to an escape sequence.
-    fn escaped(&mut self, byte: u8) -> bool {
-        let (was, now) = match (self.escape, byte) {
-            (_, 0x1b) => (true, Escape::Begun),
-            (Escape::Begun, b'[' | b'O') => (true, Escape::Control),
-            (Escape::Begun, b' '..=b'~') => (true, Escape::No),
-            (Escape::Control, b' '..=b'?') => (true, Escape::Control),
-            (Escape::Control, b'@'..=b'~') => (true, Escape::No),
-            // A control byte or noise ends a sequence that was none, and counts.
-            _ => (false, Escape::No),
+    /// Another line of the history.
+    fn walk(&mut self, earlier: bool, out: &mut Vec<u8>) {
+        let line = match earlier {
+            _ if self.kind != Kind::Command => None,
+            true => self.history.earlier(self.typed.text()),
+            false => self.history.later(),
         };
-        self.escape = now;
-        was
-    }
-
-    /// Takes a byte of text: a whole letter is echoed, what can be none is dropped.
-    fn letter(&mut self, byte: u8, out: &mut Vec<u8>) {
-        if byte < 0x80 {
-            self.truncate_to_text();
-        }
-        if self.line.push(byte).is_err() {
-            self.truncate_to_text();
-            out.push(0x07);
-            return;
-        }
-        let start = self.letter_start();
-        match std::str::from_utf8(self.line.get(start..).unwrap_or_default()) {
-            Ok(letter) if letter.chars().all(printable) => {
-                if self.echo {
-                    out.extend_from_slice(letter.as_bytes());
-                }
-            }
-            Ok(_) => self.line.truncate(start),
-            Err(error) if error.error_len().is_none() => {}
-            Err(error) => self.line.truncate(start + error.valid_up_to()),
-        }
-    }
-
-    /// Where the last letter begins, whole or not: behind at most three continuation bytes.
-    fn letter_start(&self) -> usize {
-        let length = self.line.len();
-        let tail = self.line.iter().rev().take(4).position(|byte| byte & 0xc0 != 0x80);
-        length - tail.map_or(1.min(length), |back| back + 1)
-    }
-
-    /// Drops a letter that was begun and not finished.
-    fn truncate_to_text(&mut self) {
-        if let Err(error) = std::str::from_utf8(&self.line) {
-            self.line.truncate(error.valid_up_to());
-        }
-    }
-
-    fn erase(&mut self, out: &mut Vec<u8>) {
-        self.truncate_to_text();
-        if self.line.is_empty() {
-            return;
-        }
-        let start = self.letter_start();
-        self.line.truncate(start);
-        if self.echo {
-            out.extend_from_slice(b"\x08 \x08");
+        match line.map(String::from) {
+            Some(line) => self.typed.replace(&line),
+            None => out.push(0x07),
         }
     }
 }
@@ -224,21 +285,59 @@ pub fn printable(letter: char) -> bool {
 mod tests {
     use super::*;
 
-    fn type_in(serial: bool, echo: bool, bytes: &[u8]) -> (Vec<Event>, String) {
-        let mut editor = Editor::new(serial);
-        editor.start(echo);
+    /// A terminal that knows CR, LF and backspace, and wraps at its last column.
+    struct Screen {
+        rows: Vec<Vec<char>>,
+        column: usize,
+        columns: usize,
+    }
+
+    impl Screen {
+        fn show(&mut self, bytes: &[u8]) {
+            for letter in std::str::from_utf8(bytes).unwrap().chars() {
+                match letter {
+                    '\r' => self.column = 0,
+                    '\n' => self.rows.push(Vec::new()),
+                    '\u{8}' => self.column = self.column.checked_sub(1).expect("not back beyond the row"),
+                    '\u{7}' => {}
+                    letter => {
+                        assert!(!letter.is_control(), "{letter:?}");
+                        if self.column == self.columns {
+                            self.rows.push(Vec::new());
+                            self.column = 0;
+                        }
+                        let row = self.rows.last_mut().unwrap();
+                        row.resize(row.len().max(self.column + 1), ' ');
+                        row[self.column] = letter;
+                        self.column += 1;
+                    }
+                }
+            }
+        }
+
+        fn row(&self) -> String {
+            self.rows.last().unwrap().iter().collect::<String>().trim_end().to_owned()
+        }
+    }
+
+    fn editor(terminal: bool, kind: Kind) -> Editor {
+        let mut editor = if terminal { Editor::terminal(None) } else { Editor::program() };
+        editor.start(kind, "> ");
+        editor
+    }
+
+    fn type_in(terminal: bool, kind: Kind, bytes: &[u8]) -> (Vec<Event>, String) {
+        let mut editor_1 = editor(terminal, kind);
         let (mut inbox, mut out, mut events) = (Inbox::default(), Vec::new(), Vec::new());
-        // Byte by byte and all at once must be the same.
+        // Byte by byte and all at once must mean the same.
         for byte in bytes {
             inbox.extend(&[*byte]);
-            events.extend(editor.take(&mut inbox, &mut out));
+            events.extend(editor_1.take(&mut inbox, &mut out));
         }
-        let mut again = Editor::new(serial);
-        again.start(echo);
+        let mut again = editor(terminal, kind);
         inbox.extend(bytes);
-        let mut out_again = Vec::new();
-        let all: Vec<Event> = std::iter::from_fn(|| again.take(&mut inbox, &mut out_again)).collect();
-        assert_eq!((&all, &out_again), (&events, &out));
+        let all: Vec<Event> = std::iter::from_fn(|| again.take(&mut inbox, &mut Vec::new())).collect();
+        assert_eq!(all, events);
         (events, String::from_utf8(out).unwrap())
     }
 
@@ -247,58 +346,147 @@ mod tests {
     }
 
     #[test]
-    fn every_end_of_line_ends_one_line() {
-        let (events, echo) = type_in(true, true, b"a\rb\nc\r\nd\r\r\n\n");
-        assert_eq!(events, [line("a"), line("b"), line("c"), line("d"), line(""), line("")]);
-        assert_eq!(echo, "a\r\nb\r\nc\r\nd\r\n\r\n\r\n");
-    }
-
-    #[test]
-    fn a_socket_keeps_every_byte() {
-        let (events, echo) = type_in(false, true, b"a\x08\xff\r\n\rb\n");
-        assert_eq!(events, [Event::Line(b"a\x08\xff".to_vec()), Event::Line(b"\rb".to_vec())]);
+    fn a_program_keeps_every_byte() {
+        let (events, echo) = type_in(false, Kind::Command, b"a\x08\xff?\t\r\n\rb\n");
+        assert_eq!(events, [Event::Line(b"a\x08\xff?\t".to_vec()), Event::Line(b"\rb".to_vec())]);
         assert_eq!(echo, "");
     }
 
     #[test]
     fn backspace_takes_a_whole_letter() {
-        let (events, echo) = type_in(true, true, "\u{7f}aü\u{7f}\u{8}b€\r".as_bytes());
+        let (events, echo) = type_in(true, Kind::Command, "\u{7f}aü\u{7f}\u{8}b€\r".as_bytes());
         assert_eq!(events, [line("b€")]);
         assert_eq!(echo, "aü\x08 \x08\x08 \x08b€\r\n");
-        assert_eq!(type_in(true, true, b"abc\x15d\r").0, [line("d")]);
+    }
+
+    #[test]
+    fn a_line_is_edited() {
+        for (typed, wanted) in [
+            ("bcd\x01a\r", "abcd"),
+            ("ac\x02b\x05d\r", "abcd"),
+            ("ab\x1b[D\x1b[D\x1b[3~x\r", "xb"),
+            ("ab\x02\x04\x04c\r", "ac"),
+            ("one two  \x17three\r", "one three"),
+            ("one two three\x1b[D\x1b[D\x17\r", "one two ee"),
+            ("ab\x02\x02\x06\x0bc\r", "ac"),
+            ("abc\x02\x15d\r", "dc"),
+            ("ü€\x02ö\x01ä\x06\x7f\r", "äö€"),
+            ("a\x0cb\r", "ab"),
+        ] {
+            assert_eq!(type_in(true, Kind::Answer, typed.as_bytes()).0, [line(wanted)], "{typed:?}");
+            assert_eq!(type_in(true, Kind::Secret, typed.as_bytes()).0, [line(wanted)], "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_terminal_shows_is_what_the_line_is() {
+        let mut seed = 7_u64;
+        let mut next = move |most: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % most
+        };
+        let keys = ["\x1b[D", "\x06", "\x01", "\x05", "\x7f", "\x1b[3~", "\x17", "\x15", "\x0b", "\x0c"];
+        for round in 0..120 {
+            let columns = 40 + (round % 60) as usize;
+            let mut editor = Editor::terminal(Some(columns));
+            editor.start(Kind::Answer, "prompt> ");
+            let mut screen = Screen { rows: vec![Vec::new()], column: 0, columns };
+            screen.show(b"prompt> ");
+            let mut inbox = Inbox::default();
+            for _ in 0..120 {
+                // Mostly letters, in runs, and killing whole lines seldom.
+                match next(12) {
+                    0..=8 => (0..next(20)).for_each(|_| {
+                        inbox.extend(["a", "ü", " ", "x€"][next(4) as usize].as_bytes());
+                    }),
+                    _ => {
+                        let most = if next(6) == 0 { 10 } else { 6 };
+                        inbox.extend(keys[next(most) as usize].as_bytes());
+                    }
+                }
+                let mut out = Vec::new();
+                assert_eq!(editor.take(&mut inbox, &mut out), None);
+                screen.show(&out);
+                let typed = editor.typed().unwrap();
+                let (text, before) = (typed.text().to_owned(), typed.before().chars().count());
+                let row = screen.row();
+                if text.chars().count() + 9 <= columns {
+                    assert_eq!(row, format!("prompt> {text}").trim_end(), "{columns} columns");
+                    assert_eq!(screen.column, 8 + before, "{columns} columns");
+                } else {
+                    // A part of it, or its end: the letters at the cursor are there.
+                    let left: Vec<char> = text.chars().take(before).collect();
+                    let tail: String = left.iter().rev().take(3).rev().collect();
+                    let rows = screen.rows.len().saturating_sub(30);
+                    let shown: String = screen.rows[rows..].concat().iter().collect();
+                    assert!(shown.contains(tail.trim_end_matches(' ')), "{shown:?} {tail:?}");
+                    assert!(screen.column <= columns);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_echoed_once() {
+        let long = "x".repeat(300);
+        let (events, echo) = type_in(true, Kind::Command, format!("{long}\r").as_bytes());
+        assert_eq!((events, echo), (vec![line(&long)], format!("{long}\r\n")));
     }
 
     #[test]
     fn a_password_is_not_echoed() {
-        let (events, echo) = type_in(true, false, "geh\u{7f}heim ü\r".as_bytes());
-        assert_eq!(events, [line("geheim ü")]);
-        assert_eq!(echo, "\r\n");
+        let (events, echo) = type_in(true, Kind::Secret, "geh\u{7f}heim? ü\x01\x06\x0c\x05\r".as_bytes());
+        assert_eq!(events, [line("geheim? ü")]);
+        assert_eq!(echo, "\r\n> \r\n");
     }
 
     #[test]
-    fn noise_is_dropped() {
-        let (events, echo) = type_in(true, true, b"\x00\xffa\x01\xc3b\xe2\x82\xac\x80c\xf0\x9f\r");
-        assert_eq!(events, [line("ab€c")]);
-        assert_eq!(echo, "ab€c\r\n");
-        let (events, _) = type_in(true, true, b"a\x1b[A\x1b[1;5C\x1bOPb\x1bx\r");
-        assert_eq!(events, [line("ab")]);
+    fn noise_is_dropped_and_makes_no_password() {
+        let noise = b"\x00\xffa\x01\xc3b\xe2\x82\xac\x80c\xf0\x9f\r";
+        assert_eq!(type_in(true, Kind::Answer, noise).0, [line("b€ca")]);
+        assert_eq!(type_in(true, Kind::Secret, noise).0, [Event::Noise]);
+        assert_eq!(type_in(true, Kind::Secret, b"\x00\rab\r").0, [Event::Noise, line("ab")]);
         let all: Vec<u8> = (0..=255).cycle().take(4096).collect();
-        type_in(true, true, &all);
-        type_in(false, true, &all);
+        type_in(true, Kind::Command, &all);
+        type_in(false, Kind::Command, &all);
     }
 
     #[test]
-    fn a_line_has_an_end() {
+    fn a_line_has_an_end_and_is_not_taken_in_part() {
         let mut long = vec![b'x'; LINE_BYTES_MAX + 10];
         long.extend_from_slice(b"\nshort\n");
-        assert_eq!(type_in(false, true, &long).0, [Event::TooLong, line("short")]);
-        let (events, echo) = type_in(true, true, &long);
-        assert_eq!(events, [line(&"x".repeat(LINE_BYTES_MAX)), line("short")]);
+        assert_eq!(type_in(false, Kind::Command, &long).0, [Event::TooLong, line("short")]);
+        let (events, echo) = type_in(true, Kind::Command, &long);
+        assert_eq!(events, [Event::TooLong, line("short")]);
         assert_eq!(echo.matches('\x07').count(), 10);
+        assert_eq!(type_in(true, Kind::Command, b"ab\x18cd\nef\n").0, [Event::Lost, line("ef")]);
     }
 
     #[test]
     fn interrupt_and_end() {
-        assert_eq!(type_in(true, true, b"abc\x03d\x04\r\x04").0, [Event::Interrupt, line("d"), Event::End]);
+        let (events, _) = type_in(true, Kind::Command, b"abc\x03d\x04\r\x04");
+        assert_eq!(events, [Event::Interrupt, line("d"), Event::End]);
+    }
+
+    #[test]
+    fn commands_are_found_again_and_answers_are_not() {
+        let mut editor = editor(true, Kind::Command);
+        editor.remember("first");
+        editor.remember("second");
+        let mut ask = |kind, bytes: &[u8]| {
+            editor.start(kind, "> ");
+            let (mut inbox, mut out) = (Inbox::default(), Vec::new());
+            inbox.extend(bytes);
+            editor.take(&mut inbox, &mut out)
+        };
+        assert_eq!(ask(Kind::Command, b"\x1b[A\x10\r"), Some(line("first")));
+        assert_eq!(ask(Kind::Command, b"draft\x1b[A\x1b[A\x1b[B\x0e!\r"), Some(line("draft!")));
+        assert_eq!(ask(Kind::Answer, b"\x1b[A\r"), Some(line("")));
+        assert_eq!(ask(Kind::Secret, b"\x1b[A\r"), Some(line("")));
+        editor.forget();
+        let (mut inbox, mut out) = (Inbox::default(), Vec::new());
+        editor.start(Kind::Command, "> ");
+        inbox.extend(b"\x1b[A\r");
+        assert_eq!(editor.take(&mut inbox, &mut out), Some(line("")));
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! It refuses to know what a command does (`command.rs`).
 
-use super::{Console, DONE, FAILED, Mode, WANT_LINE, Waiting};
+use super::line::{Editor, Kind};
+use super::{Console, DONE, FAILED, Mode, Waiting};
 use crate::session::{Context, Io, Next};
 
 /// The prompt for a command.
@@ -32,6 +33,11 @@ impl Manner {
     }
 }
 
+/// The columns of `typed 80`.
+fn columns(line: &[u8]) -> Option<usize> {
+    std::str::from_utf8(line).ok()?.strip_prefix("typed ")?.parse().ok()
+}
+
 impl Console {
     /// The first line of a socket.
     pub(super) fn manner(&mut self, line: &[u8], io: &mut Io) -> Next {
@@ -40,11 +46,18 @@ impl Console {
             b"terminal" => Manner::Terminal,
             b"command" => Manner::Command { ask: false },
             b"command ask" => Manner::Command { ask: true },
-            _ => {
-                self.mark(io, FAILED);
-                self.say(io, "The first line must be `script`, `terminal`, `command` or `command ask`.\n");
-                return self.close();
-            }
+            _ => match columns(line) {
+                Some(columns) => {
+                    self.typed = true;
+                    self.editor = Editor::terminal(Some(columns));
+                    Manner::Terminal
+                }
+                None => {
+                    self.mark(io, FAILED);
+                    self.say(io, "The first line must be `script`, `terminal`, `typed COLUMNS`, `command` or `command ask`.\n");
+                    return self.close();
+                }
+            },
         };
         if self.manner == Manner::Terminal {
             self.say(io, GREETING);
@@ -55,10 +68,8 @@ impl Console {
     /// Asks for a command.
     pub(super) fn prompt(&mut self, io: &mut Io) -> Next {
         self.waiting = Waiting::Command;
-        if self.manner == Manner::Terminal {
-            self.say(io, PROMPT);
-        }
-        self.want(io, WANT_LINE)
+        let prompt = if self.manner == Manner::Terminal { PROMPT } else { "" };
+        self.want(io, Kind::Command, prompt)
     }
 
     /// A command has been carried out: the next one, or the end.
@@ -89,7 +100,8 @@ impl Console {
 
     /// The other side has closed its side: the end of a script, or a command without its password.
     pub(super) fn eof(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
-        if self.mode == Mode::Serial {
+        if self.typed {
+            self.mark(io, DONE);
             return self.close();
         }
         if let Some(line) = self.editor.rest() {

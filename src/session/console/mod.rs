@@ -7,9 +7,11 @@
 //! The client's first line says how it wants to be spoken to (`manner.rs`):
 //!
 //! ```text
-//! first-line = ( "script" / "terminal" / "command" / "command ask" ) LF
+//! first-line = ( "script" / "terminal" / "typed" SP columns / "command" / "command ask" ) LF
 //! script     a list of commands: no greeting, no prompts; the first failing command is named with its line and ends the conversation
 //! terminal   a person: greeting, prompts, passwords asked twice; a failing command is told and the conversation goes on
+//! typed      a person at a terminal of so many columns, whose every key is sent and which shows what is sent back: as on a serial
+//!            line, lines are edited and echoed here; of the marks only DONE is sent
 //! command    one command; "ask": a person types its password, twice
 //! ```
 //!
@@ -27,14 +29,20 @@
 //!
 //! # The serial line
 //! Nothing but a password is taken before the administrator has logged in; without an administrator's password the first thing is to set one.
-//! A terminal there is dumb: what is typed is echoed by us, and every byte may be noise.
+//! A terminal there is dumb: what is typed is edited and echoed by us ([`line`]), and every byte may be noise.
+
+use std::sync::Arc;
 
 use super::{Context, Farewell, Input, Io, Next, Session};
 use crate::limits::CONSOLE_IDLE_SECONDS;
 use crate::types::Time;
 
 mod command;
+mod complete;
+mod grammar;
 mod help;
+mod history;
+mod keys;
 pub mod line;
 mod login;
 mod manner;
@@ -44,10 +52,14 @@ mod show;
 mod table;
 #[cfg(test)]
 mod tests;
+mod typed;
 mod words;
 
+pub use keys::LOST;
+pub use login::Attempts;
+
 use command::Pending;
-use line::{Editor, Event};
+use line::{Editor, Event, Kind};
 use manner::Manner;
 use table::Row;
 
@@ -88,6 +100,8 @@ pub struct Facts {
     pub warnings: Vec<String>,
     /// How much memory is in use; asked when it is shown.
     pub memory: Option<MemoryGauge>,
+    /// Wrong passwords at the serial line.
+    pub attempts: Arc<Attempts>,
 }
 
 /// Tells the bytes of memory in use now, and at most so far.
@@ -107,8 +121,8 @@ enum Waiting {
     Password { first: Option<Vec<u8>> },
     /// The answer to a job: a login, or the command under way.
     Secret { login: bool },
-    /// The end of the pause after a wrong password.
-    Pause,
+    /// The end of the pause after a wrong password; whether it has been told why.
+    Pause { told: bool },
     /// The end of the conversation.
     End,
 }
@@ -124,8 +138,10 @@ pub struct Console {
     lines: u32,
     /// The command under way, when it waits for a password; the administrator's first password has none.
     pending: Option<Pending>,
-    /// Wrong passwords since the last right one.
-    failures: u32,
+    /// Every key is sent, and what we send is shown: a line is edited here.
+    typed: bool,
+    /// The line as it was when `?` was the last key.
+    asked: Option<String>,
     /// The hash the administrator logged in against: when it changes elsewhere, this login ends.
     admin: Option<String>,
 }
@@ -143,19 +159,21 @@ impl Console {
             facts: facts.into(),
             manner,
             waiting,
-            editor: Editor::new(mode == Mode::Serial),
+            editor: if mode == Mode::Serial { Editor::terminal(None) } else { Editor::program() },
             lines: 0,
             pending: None,
-            failures: 0,
+            typed: mode == Mode::Serial,
+            asked: None,
             admin: None,
         }
     }
 
-    /// Says text: control characters are shown and not sent, and only a socket's lines end in LF alone.
+    /// Says text: control characters are shown and not sent, and only lines for a program end in LF alone.
     fn say(&self, io: &mut Io, text: &str) {
+        let crlf = self.typed || self.mode != Mode::Socket;
         for letter in text.chars() {
             match letter {
-                '\n' if self.mode != Mode::Socket => io.out.extend_from_slice(b"\r\n"),
+                '\n' if crlf => io.out.extend_from_slice(b"\r\n"),
                 '\n' => io.out.push(b'\n'),
                 letter if line::printable(letter) => {
                     io.out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
@@ -167,7 +185,7 @@ impl Console {
 
     /// Marks are for programs; a serial line has a person.
     fn mark(&self, io: &mut Io, mark: u8) {
-        if self.mode == Mode::Socket {
+        if self.mode == Mode::Socket && (!self.typed || mark == DONE) {
             io.out.push(mark);
         }
     }
@@ -190,18 +208,30 @@ impl Console {
         Next::Close
     }
 
-    fn want(&mut self, io: &mut Io, mark: u8) -> Next {
-        self.mark(io, mark);
-        self.editor.start(mark == WANT_LINE);
+    /// Waits for a line of this kind; a person sees the prompt.
+    fn want(&mut self, io: &mut Io, kind: Kind, prompt: &str) -> Next {
+        self.say(io, prompt);
+        self.mark(io, if kind == Kind::Secret { WANT_SECRET } else { WANT_LINE });
+        self.editor.start(kind, prompt);
         self.read()
     }
 
     /// Takes what lies in the inbox until something must be waited for.
     fn take(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
+        if matches!(self.waiting, Waiting::Pause { .. }) {
+            return self.go_on_waiting(io, cx);
+        }
         while let Some(event) = self.editor.take(&mut io.inbox, &mut io.out) {
             let next = match event {
                 Event::Line(line) => self.line(line, io, cx),
-                Event::TooLong => self.too_long(io, cx),
+                Event::TooLong => {
+                    let why = format!("a line has at most {} bytes", line::LINE_BYTES_MAX);
+                    self.no_line(&why, io, cx)
+                }
+                Event::Lost => self.no_line(LOST_LINE, io, cx),
+                Event::Noise => self.no_line("there was noise on the line", io, cx),
+                Event::Complete { again } => self.complete(again, io, cx),
+                Event::Question => self.question(io, cx),
                 Event::Interrupt => self.interrupt(io, cx),
                 Event::End => self.leave(io, cx),
             };
@@ -212,27 +242,23 @@ impl Console {
         self.read()
     }
 
-    fn too_long(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
+    /// A line has come that cannot be taken: nobody may believe that it was.
+    fn no_line(&mut self, why: &str, io: &mut Io, cx: &mut Context<'_>) -> Next {
         self.lines += 1;
-        let why = format!("a line has at most {} bytes", line::LINE_BYTES_MAX);
         self.pending = None;
         match self.waiting {
             Waiting::Manner => self.close(),
-            _ => self.fail(io, cx, "", &why),
+            _ => self.fail(io, cx, "", why),
         }
     }
 
     /// Ctrl-C: what was being typed is dropped.
     fn interrupt(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
         self.pending = None;
-        match self.waiting {
-            Waiting::Command | Waiting::Question { .. } | Waiting::Password { .. }
-                if self.admin.is_some() =>
-            {
-                self.prompt(io)
-            }
-            _ => self.log_in(io, cx),
+        if self.mode == Mode::Serial && self.admin.is_none() {
+            return self.log_in(io, cx);
         }
+        self.prompt(io)
     }
 
     fn line(&mut self, bytes: Vec<u8>, io: &mut Io, cx: &mut Context<'_>) -> Next {
@@ -256,16 +282,18 @@ impl Console {
 
     fn timeout(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
         match self.waiting {
-            Waiting::Pause => {
-                // What was typed during the pause is no answer to what is asked after it.
+            Waiting::Pause { told } => {
                 io.inbox.clear();
-                self.say(io, "Wrong password.\n");
+                if !told {
+                    self.say(io, "Wrong password.\n");
+                }
+                self.facts.attempts.waited();
                 self.log_in(io, cx)
             }
-            _ if self.mode != Mode::Serial => self.close(),
-            _ if self.admin.is_some() => {
+            _ if !self.typed => self.close(),
+            _ if self.mode != Mode::Serial || self.admin.is_some() => {
                 self.say(io, "\nLogged out: nothing was typed for a while.\n");
-                self.log_in(io, cx)
+                self.leave(io, cx)
             }
             // Nobody has logged in: forget what noise has left, without a word.
             _ => {
@@ -273,12 +301,16 @@ impl Console {
                     Waiting::Password { .. } => Waiting::Password { first: None },
                     other => other,
                 };
-                self.editor.start(false);
+                self.editor.start(Kind::Secret, "");
                 self.read()
             }
         }
     }
 }
+
+/// Why a line with a gap is not taken.
+const LOST_LINE: &str =
+    "some of what was sent has not arrived: this line is dropped, and lines before it may be missing";
 
 impl Session for Console {
     fn step(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next {

@@ -5,10 +5,11 @@
 //! changed before the last question is answered. It refuses to know anything that the commands do not: they do what it has been told.
 
 use super::command::Pending;
+use super::line::Kind;
 use super::manner::Manner;
 use super::table::{Act, Call, Failure, Row};
 use super::words::{address, class, domain};
-use super::{Console, WANT_LINE, Waiting, settings};
+use super::{Console, Waiting, settings};
 use crate::session::{Context, Io, Next, SecretJob};
 use crate::store::StoreError;
 
@@ -84,12 +85,13 @@ impl Console {
         let Some(question) = QUESTIONS.get(answers.len()) else {
             return self.answered(row, answers, io);
         };
+        let mut prompt = String::new();
         if self.manner == Manner::Terminal {
             let default = (question.default)(&answers, &mut self.call(cx, &mut String::new()));
-            self.say(io, &format!("{} [{default}]: ", question.text));
+            prompt = format!("{} [{default}]: ", question.text);
         }
         self.waiting = Waiting::Question { row, answers };
-        self.want(io, WANT_LINE)
+        self.want(io, Kind::Answer, &prompt)
     }
 
     /// A question has been answered.

@@ -19,41 +19,64 @@ pub enum Secret<'a> {
     Hash(&'a str),
 }
 
-/// The command that these words are, and its arguments.
+/// The command that these words are, and its arguments. A command's words may be shortened as long as no other begins like that.
 ///
 /// # Errors
 /// What is wrong, as a clause.
 pub fn find<'a, 'b>(words: &'a [&'b str]) -> Result<(&'static Row, &'a [&'b str]), String> {
-    for row in &TABLE {
-        if let Some((start, arguments)) = words.split_at_checked(row.words.len())
-            && same(row.words, start)
-        {
-            return Ok((row, arguments));
-        }
+    let rows = matching(words);
+    if let [row] = rows[..]
+        && let Some((_, arguments)) = words.split_at_checked(row.words.len())
+    {
+        return Ok((row, arguments));
     }
     let first = words.first().copied().unwrap_or_default();
-    let seconds: Vec<&str> = TABLE
-        .iter()
-        .filter(|row| same(&row.words[..1], &[first]))
-        .filter_map(|row| row.words.get(1).copied())
-        .collect();
-    if seconds.is_empty() {
-        return Err(format!("there is no command `{first}`; `help` lists them all"));
-    }
-    let found = match words.get(1) {
-        Some(second) => format!("there is no command `{first} {second}`"),
-        None => format!("`{first}` is not a whole command"),
+    let firsts = distinct(&matching(&[first]), 0);
+    let [name] = firsts[..] else {
+        return Err(match firsts.is_empty() {
+            true => format!("there is no command `{first}`; `help` lists them all"),
+            false => format!("`{first}` may be {}: write more of it", firsts.join(", ")),
+        });
     };
-    Err(format!("{found}; after `{first}` comes one of: {}", seconds.join(", ")))
+    let seconds = distinct(&matching(&[name]), 1);
+    let found = match words.get(1) {
+        Some(second) if rows.is_empty() => format!("there is no command `{name} {second}`"),
+        Some(second) => format!("`{name} {second}` may be {}", distinct(&rows, 1).join(", ")),
+        None => format!("`{name}` is not a whole command"),
+    };
+    Err(format!("{found}; after `{name}` comes one of: {}", seconds.join(", ")))
 }
 
-fn same(left: &[&str], right: &[&str]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.eq_ignore_ascii_case(right))
+/// The commands whose words begin like these, as far as both go. A whole word is preferred to the beginning of another.
+pub fn matching(words: &[&str]) -> Vec<&'static Row> {
+    let mut rows: Vec<&'static Row> = TABLE.iter().collect();
+    for (index, word) in words.iter().enumerate() {
+        let is_whole = |row: &&Row| row.words.get(index).is_some_and(|own| own.eq_ignore_ascii_case(word));
+        let begins = |own: &str| own.get(..word.len()).is_some_and(|own| own.eq_ignore_ascii_case(word));
+        if rows.iter().any(|row| is_whole(row)) {
+            rows.retain(|row| is_whole(row));
+        } else {
+            // What is behind a command's own words is its own affair.
+            rows.retain(|row| row.words.get(index).is_none_or(|own| begins(own)));
+        }
+    }
+    rows
 }
 
-/// Whether a command belongs to what `help` was asked for: as far as both go, their words are the same.
-pub fn overlap(row: &[&str], asked: &[&str]) -> bool {
-    row.iter().zip(asked).all(|(left, right)| left.eq_ignore_ascii_case(right))
+/// The words at this place, each once.
+fn distinct(rows: &[&'static Row], index: usize) -> Vec<&'static str> {
+    let mut words: Vec<&str> = Vec::new();
+    for word in rows.iter().filter_map(|row| row.words.get(index)) {
+        if !words.contains(word) {
+            words.push(word);
+        }
+    }
+    words
+}
+
+/// Whether a line has something that must not be shown again: a hash.
+pub fn has_secret(words: &[&str]) -> bool {
+    words.iter().any(|word| word.starts_with('$') || word.eq_ignore_ascii_case("hash"))
 }
 
 /// The command as it is named when it fails: without a hash.
@@ -137,6 +160,10 @@ pub fn address(word: &str) -> Result<String, Failure> {
         domain(right).map_err(|failure| if right.is_ascii() { wrong() } else { failure })?;
     }
     let address = Address::parse(word.as_bytes(), true).map_err(|_| wrong())?;
+    // Deliberate: RFC 5322 §3.2.3 has it, but where a word begins, a terminal's `?` asks for help.
+    if word.starts_with('?') {
+        return Err(wrong());
+    }
     if address.to_string().starts_with('"') {
         return Err(wrong());
     }
@@ -166,6 +193,23 @@ mod tests {
             told(&["admin", "x"]),
             "there is no command `admin x`; after `admin` comes one of: passwd"
         );
+    }
+
+    #[test]
+    fn command_words_may_be_shortened() {
+        let found = |words: &[&str]| find(words).map(|(row, arguments)| (row.words, arguments.len()));
+        assert_eq!(found(&["mailb", "l"]), Ok((&["mailbox", "list"][..], 0)));
+        assert_eq!(found(&["AL", "a", "x@y", "z@y"]), Ok((&["alias", "add"][..], 2)));
+        let told = |words: &[&str]| find(words).map(|_| ()).unwrap_err();
+        assert!(told(&["s"]).starts_with("`s` may be setup, status, "));
+        assert!(
+            told(&["domain", "frob"]).starts_with("there is no command `domain frob`; after `domain` comes")
+        );
+    }
+
+    #[test]
+    fn a_hash_is_a_secret() {
+        assert!(has_secret(&["x", "Hash", "y"]) && has_secret(&["$argon2id$"]) && !has_secret(&["a@b"]));
     }
 
     #[test]
@@ -211,6 +255,7 @@ mod tests {
             "a@[1.2.3.4]",
             "a@müller.de",
             "<a@x.de>",
+            "?a@x.de",
         ] {
             assert!(address(wrong).is_err(), "{wrong}");
         }
