@@ -129,9 +129,9 @@ pub const CONSOLE_LINE_BYTES_MAX: usize = 1024;
 pub const CONSOLE_HISTORY_LINES: usize = 50;
 /// What a console lists of the words that may come next; further ones are counted.
 pub const CONSOLE_CHOICES_MAX: usize = 40;
-/// Columns of a terminal that has not said how many it has, and the fewest that are believed.
+/// Columns of a terminal that has not said how many it has.
 pub const CONSOLE_COLUMNS: usize = 80;
-/// The same, fewest.
+/// Fewest columns of a terminal: one that says it has fewer is not believed.
 pub const CONSOLE_COLUMNS_MIN: usize = 40;
 
 /// Messages that one step of FETCH or SEARCH looks at while it holds the store: well under a millisecond.

@@ -56,7 +56,7 @@ fn replaced(device: &Path) -> Terminal {
 impl Terminal {
     /// A line, and the name of the server's end.
     fn new() -> (Terminal, String) {
-        let pty = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("has a pty");
+        let pty = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("has a pty");
         grantpt(&pty).expect("grants");
         unlockpt(&pty).expect("unlocks");
         let name = ptsname(&pty, Vec::new()).expect("has a name").to_string_lossy().into_owned();
@@ -79,15 +79,21 @@ impl Terminal {
     }
 
     /// Waits until this is heard; returns everything up to and with it.
+    #[track_caller]
     fn until(&mut self, wanted: &str) -> String {
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut from = 0;
         loop {
-            let at = self.heard.windows(wanted.len()).position(|part| part == wanted.as_bytes());
-            if let Some(at) = at {
+            // What has been searched is not searched again: a paste is answered with megabytes.
+            let new = &self.heard[from..];
+            let at = new.windows(wanted.len()).position(|part| part == wanted.as_bytes());
+            if let Some(at) = at.map(|at| from + at) {
                 let heard: Vec<u8> = self.heard.drain(..at + wanted.len()).collect();
                 return String::from_utf8_lossy(&heard).into_owned();
             }
-            let heard = || String::from_utf8_lossy(&self.heard).into_owned();
+            from = self.heard.len().saturating_sub(wanted.len() - 1);
+            let heard =
+                || String::from_utf8_lossy(&self.heard[self.heard.len().saturating_sub(5000)..]).into_owned();
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "waits for {wanted:?}, heard {:?}", heard());
             let mut polled = [PollFd::new(&self.pty, PollFlags::IN)];
@@ -132,8 +138,10 @@ fn the_console_is_spoken_on_a_serial_line() {
         std::thread::sleep(Duration::from_millis(10));
     }
 
-    // Typed with a mistake, noise and an arrow key.
-    terminal.send(b"domaim\x7fn \xff\x00\x1b[Alist\r");
+    // Typed with a mistake and an arrow key, after noise; and with noise in it.
+    terminal.send(b"doma\xffin list\r");
+    assert!(terminal.until("postfach> ").contains("noise"));
+    terminal.send(b"\xff\x00domaim\x7fn \x1b[24~list\r");
     let heard = terminal.until("postfach> ");
     assert!(heard.contains("\r\nexample.test\r\n"), "{heard:?}");
     terminal.send(b"mailbox list\r\nalias list\rhelp alias\n");
@@ -276,7 +284,7 @@ fn noise_does_nothing() {
     terminal.until("Password: ");
     // Before login, too: what is no text is no password, and makes nobody wait.
     let mut flood = Vec::new();
-    (0..2000).for_each(|_| flood.extend_from_slice(b"\xff\x00\xfe\r"));
+    (0..2000).for_each(|_| flood.extend_from_slice(b"\xff\x00x\xfe\r"));
     let pasting = terminal.paste(flood);
     terminal.until("there was noise on the line");
     pasting.join().expect("pastes");

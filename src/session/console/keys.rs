@@ -108,6 +108,8 @@ impl Keys {
             0x15 => Some(Key::DropStart),
             0x17 => Some(Key::DropWord),
             LOST => Some(Key::Lost),
+            // XON and XOFF: a terminal's own affair with its line.
+            0x11 | 0x13 => None,
             0x00..0x20 => {
                 self.noise = true;
                 None

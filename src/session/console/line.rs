@@ -26,7 +26,7 @@ pub enum Event {
     TooLong,
     /// A line in which bytes are missing; it is gone.
     Lost,
-    /// A password with bytes that are none of a text; it is gone.
+    /// A line with noise in it: it is not what was sent, and is gone.
     Noise,
     /// Ctrl-C.
     Interrupt,
@@ -69,6 +69,7 @@ struct Terminal {
     history: History,
     too_long: bool,
     lost: bool,
+    noise: bool,
     /// The last key was Tab.
     tab: bool,
 }
@@ -90,6 +91,7 @@ impl Editor {
                 history: History::default(),
                 too_long: false,
                 lost: false,
+                noise: false,
                 tab: false,
             })),
         }
@@ -127,9 +129,7 @@ impl Editor {
             taken += 1;
             event = match &mut self.source {
                 Source::Program { line, too_long } => piped(line, too_long, *byte),
-                Source::Terminal(terminal) => {
-                    terminal.keys.take(*byte).and_then(|key| terminal.key(key, out))
-                }
+                Source::Terminal(terminal) => terminal.byte(*byte, out),
             };
             if event.is_some() {
                 break;
@@ -191,7 +191,15 @@ impl Terminal {
         self.typed.start(prompt, kind != Kind::Secret);
         self.history.leave();
         self.keys.noise();
-        (self.too_long, self.lost, self.tab) = (false, false, false);
+        (self.too_long, self.lost, self.noise, self.tab) = (false, false, false, false);
+    }
+
+    fn byte(&mut self, byte: u8, out: &mut Vec<u8>) -> Option<Event> {
+        let key = self.keys.take(byte);
+        // Of a line that has not begun nothing is missing: so says a terminal that is being connected.
+        self.noise |= self.keys.noise();
+        self.noise &= !self.typed.text().is_empty();
+        self.key(key?, out)
     }
 
     fn finish(&mut self) -> Vec<u8> {
@@ -226,8 +234,8 @@ impl Terminal {
             Key::Tab => out.push(0x07),
             Key::Left => typed.left(out),
             Key::Right => typed.right(out),
-            Key::ToStart => typed.to_start(out),
-            Key::ToEnd => typed.to_end(out),
+            Key::ToStart => typed.go_to_start(out),
+            Key::ToEnd => typed.go_to_end(out),
             Key::Earlier | Key::Later => self.walk(key == Key::Earlier, out),
             Key::Backspace => typed.backspace(out),
             Key::Delete | Key::End => typed.delete(),
@@ -251,9 +259,9 @@ impl Terminal {
         self.typed.settle(out);
         out.extend_from_slice(b"\r\n");
         let line = self.finish();
-        let noise = self.keys.noise() && self.kind == Kind::Secret;
-        let (too_long, lost) = (std::mem::take(&mut self.too_long), std::mem::take(&mut self.lost));
-        match (lost, too_long, noise) {
+        let flaws = (self.lost, self.too_long, self.noise);
+        (self.lost, self.too_long, self.noise) = (false, false, false);
+        match flaws {
             (true, _, _) => Event::Lost,
             (_, true, _) => Event::TooLong,
             (_, _, true) => Event::Noise,
@@ -441,11 +449,17 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_dropped_and_makes_no_password() {
-        let noise = b"\x00\xffa\x01\xc3b\xe2\x82\xac\x80c\xf0\x9f\r";
-        assert_eq!(type_in(true, Kind::Answer, noise).0, [line("b€ca")]);
-        assert_eq!(type_in(true, Kind::Secret, noise).0, [Event::Noise]);
-        assert_eq!(type_in(true, Kind::Secret, b"\x00\rab\r").0, [Event::Noise, line("ab")]);
+    fn a_line_with_noise_in_it_is_no_line() {
+        for kind in [Kind::Command, Kind::Answer, Kind::Secret] {
+            for noise in [&b"a\x00b\r"[..], b"a\xffb\r", b"ab\xc3\r", b"ab\x1f\r"] {
+                assert_eq!(type_in(true, kind, noise).0, [Event::Noise], "{noise:x?}");
+            }
+            // Before the line has begun, and in what was taken back.
+            let (events, _) = type_in(true, kind, b"\x00\xff\r\x00ab\ra\xff\x15b\rx\xff\x7f\xffy\r");
+            assert_eq!(events, [line(""), line("ab"), line("b"), line("y")]);
+            // Flow control is none.
+            assert_eq!(type_in(true, kind, b"a\x11b\x13c\r").0, [line("abc")]);
+        }
         let all: Vec<u8> = (0..=255).cycle().take(4096).collect();
         type_in(true, Kind::Command, &all);
         type_in(false, Kind::Command, &all);

@@ -229,7 +229,9 @@ impl Console {
                     self.no_line(&why, io, cx)
                 }
                 Event::Lost => self.no_line(LOST_LINE, io, cx),
-                Event::Noise => self.no_line("there was noise on the line", io, cx),
+                Event::Noise => {
+                    self.no_line("there was noise on the line: what was typed is dropped", io, cx)
+                }
                 Event::Complete { again } => self.complete(again, io, cx),
                 Event::Question => self.question(io, cx),
                 Event::Interrupt => self.interrupt(io, cx),

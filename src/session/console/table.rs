@@ -131,7 +131,12 @@ pub static TABLE: [Row; 19] = [
         Act::Do(show::config),
     ),
     row(&["show", "client"], "ADDRESS", "Show what to type into a mail program.", Act::Do(show::client)),
-    row(&["help"], "[COMMAND]", "Show the commands; so does ? in place of any word.", Act::Do(help::run)),
+    row(
+        &["help"],
+        "[COMMAND]",
+        "Show the commands. At a terminal ? shows what can come next, and Tab completes it.",
+        Act::Do(help::run),
+    ),
     row(&["exit"], "", "Leave the console.", Act::Exit),
     row(&["quit"], "", "The same as exit.", Act::Exit),
 ];

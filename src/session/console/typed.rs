@@ -2,7 +2,8 @@
 //!
 //! What is typed at the end is echoed as it comes, and a line that is longer than the terminal goes on in its next row, as in a paste.
 //! No dumb terminal can go back to the row before: a long line that is edited is shown anew in one row, which shows the part around
-//! the cursor. What takes a row to show is shown when no more keys are there ([`Typed::settle`]). A password is edited in the same way and nothing of it is shown. It refuses to know keys and what the line means.
+//! the cursor. What takes a row to show is shown when no more keys are there ([`Typed::settle`]). A password is edited in the same way
+//! and nothing of it is shown. It refuses to know keys and what the line means.
 //! Invariants: at most [`LINE_BYTES_MAX`] bytes, always UTF-8; the cursor is between two letters. Each letter is taken for one column.
 
 use super::line::{Buffer, LINE_BYTES_MAX};
@@ -161,12 +162,12 @@ impl Typed {
     }
 
     /// Moves the cursor to the start.
-    pub fn to_start(&mut self, out: &mut Vec<u8>) {
+    pub fn go_to_start(&mut self, out: &mut Vec<u8>) {
         self.go(0, out);
     }
 
     /// Moves the cursor to the end.
-    pub fn to_end(&mut self, out: &mut Vec<u8>) {
+    pub fn go_to_end(&mut self, out: &mut Vec<u8>) {
         self.go(self.text.len(), out);
     }
 

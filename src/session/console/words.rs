@@ -19,24 +19,25 @@ pub enum Secret<'a> {
     Hash(&'a str),
 }
 
-/// The command that these words are, and its arguments. A command's words may be shortened as long as no other begins like that.
+/// The command that these words are, and its arguments. A command's words may be shortened to two letters or more, as long as no other
+/// begins like that.
 ///
 /// # Errors
 /// What is wrong, as a clause.
 pub fn find<'a, 'b>(words: &'a [&'b str]) -> Result<(&'static Row, &'a [&'b str]), String> {
     let rows = matching(words);
     if let [row] = rows[..]
-        && let Some((_, arguments)) = words.split_at_checked(row.words.len())
+        && let Some((own, arguments)) = words.split_at_checked(row.words.len())
+        && own.iter().all(|word| word.len() >= SHORTEST)
     {
         return Ok((row, arguments));
     }
     let first = words.first().copied().unwrap_or_default();
     let firsts = distinct(&matching(&[first]), 0);
-    let [name] = firsts[..] else {
-        return Err(match firsts.is_empty() {
-            true => format!("there is no command `{first}`; `help` lists them all"),
-            false => format!("`{first}` may be {}: write more of it", firsts.join(", ")),
-        });
+    let name = match firsts[..] {
+        [name] if first.len() >= SHORTEST => name,
+        [] => return Err(format!("there is no command `{first}`; `help` lists them all")),
+        _ => return Err(format!("`{first}` may be {}: write more of it", firsts.join(", "))),
     };
     let seconds = distinct(&matching(&[name]), 1);
     let found = match words.get(1) {
@@ -53,7 +54,7 @@ pub fn matching(words: &[&str]) -> Vec<&'static Row> {
     for (index, word) in words.iter().enumerate() {
         let is_whole = |row: &&Row| row.words.get(index).is_some_and(|own| own.eq_ignore_ascii_case(word));
         let begins = |own: &str| own.get(..word.len()).is_some_and(|own| own.eq_ignore_ascii_case(word));
-        if rows.iter().any(|row| is_whole(row)) {
+        if rows.iter().any(&is_whole) {
             rows.retain(|row| is_whole(row));
         } else {
             // What is behind a command's own words is its own affair.
@@ -62,6 +63,9 @@ pub fn matching(words: &[&str]) -> Vec<&'static Row> {
     }
     rows
 }
+
+/// Letters that a word is shortened to at most: one letter is easily a slip, or noise.
+const SHORTEST: usize = 2;
 
 /// The words at this place, each once.
 fn distinct(rows: &[&'static Row], index: usize) -> Vec<&'static str> {
@@ -198,10 +202,12 @@ mod tests {
     #[test]
     fn command_words_may_be_shortened() {
         let found = |words: &[&str]| find(words).map(|(row, arguments)| (row.words, arguments.len()));
-        assert_eq!(found(&["mailb", "l"]), Ok((&["mailbox", "list"][..], 0)));
-        assert_eq!(found(&["AL", "a", "x@y", "z@y"]), Ok((&["alias", "add"][..], 2)));
+        assert_eq!(found(&["mailb", "li"]), Ok((&["mailbox", "list"][..], 0)));
+        assert_eq!(found(&["AL", "ad", "x@y", "z@y"]), Ok((&["alias", "add"][..], 2)));
         let told = |words: &[&str]| find(words).map(|_| ()).unwrap_err();
         assert!(told(&["s"]).starts_with("`s` may be setup, status, "));
+        assert_eq!(told(&["e"]), "`e` may be exit: write more of it");
+        assert!(told(&["mailbox", "r"]).starts_with("`mailbox r` may be remove; after `mailbox` comes"));
         assert!(
             told(&["domain", "frob"]).starts_with("there is no command `domain frob`; after `domain` comes")
         );
