@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{AccountId, BodyId, Class, Flags, FolderId, Serial, SpecialUse, Time, Uid, UidSet};
+use crate::types::{
+    AccountId, BodyId, Class, Flags, FolderId, Language, Serial, SpecialUse, Time, Uid, UidSet,
+};
 
 /// The schema that this program writes.
 const SCHEMA: u8 = 1;
@@ -173,6 +175,8 @@ pub enum Record {
         /// How many there are.
         of: u32,
     },
+    /// People are spoken to in this language.
+    Language(Language),
 }
 
 /// The payload of a record frame.
@@ -323,6 +327,7 @@ mod tests {
             },
             Record::Expunged { account, folder, uids: UidSet(vec![(Uid(1), Uid(3))]) },
             Record::Part { number: 1, of: 300 },
+            Record::Language(Language::German),
         ]
     }
 

@@ -10,7 +10,7 @@ use super::record::{self, Parts, Record};
 use crate::journal::Journal;
 use crate::limits::CHANGES_REMEMBERED;
 use crate::types::{
-    AccountId, BodyId, Class, Flags, FolderId, Position, Serial, SpecialUse, Time, Uid, UidSet,
+    AccountId, BodyId, Class, Flags, FolderId, Language, Position, Serial, SpecialUse, Time, Uid, UidSet,
 };
 
 /// Everything that the store knows, less the bytes of messages.
@@ -60,6 +60,8 @@ pub struct Settings {
     pub admin: Option<String>,
     /// What TLS shows.
     pub certificate: Option<Arc<Certificate>>,
+    /// The language that people are spoken to in.
+    pub language: Language,
 }
 
 /// A certificate with its key.
@@ -272,6 +274,7 @@ impl State {
             | Record::AliasAdded { .. }
             | Record::AliasRemoved(_)
             | Record::AdminPassword(_)
+            | Record::Language(_)
             | Record::Certificate { .. } => {
                 self.settings.position = self.settings.position.max(position);
                 self.settings.apply(record);
@@ -443,6 +446,7 @@ impl Settings {
                 self.aliases.remove(address);
             }
             Record::AdminPassword(phc) => self.admin = Some(phc.clone()),
+            Record::Language(language) => self.language = *language,
             Record::Certificate { chain, key } => {
                 self.certificate = Some(Arc::new(Certificate { chain: chain.clone(), key: key.clone() }));
             }

@@ -2,11 +2,10 @@
 //!
 //! It refuses to know where the lines come from and what becomes of a conversation in which a command has failed (`manner.rs`).
 
-use std::fmt::Write as _;
-
 use super::line::Kind;
-use super::manner::GREETING;
+use super::manner::greeting;
 use super::table::{Act, Call, Failure, Row};
+use super::text::{Text, text};
 use super::words::{self, Secret};
 use super::{Console, Mode, Waiting};
 use crate::session::{Context, Io, Next, SecretAnswer, SecretJob};
@@ -21,8 +20,14 @@ impl Console {
     /// A command's line has come.
     pub(super) fn command(&mut self, line: &[u8], io: &mut Io, cx: &mut Context<'_>) -> Next {
         let Ok(text) = std::str::from_utf8(line) else {
-            return self.fail(io, cx, "", "the line is not UTF-8 text");
+            return self.fail(
+                io,
+                cx,
+                "",
+                &text!("the line is not UTF-8 text", "die Zeile ist kein UTF-8-Text"),
+            );
         };
+        self.language = cx.store().settings().language;
         let mut words: Vec<&str> = text.split_whitespace().collect();
         if words.first().is_none_or(|word| word.starts_with('#')) {
             return self.after(io);
@@ -51,16 +56,23 @@ impl Console {
         let result = match &row.act {
             Act::Exit => return self.leave(io, cx),
             Act::Ask { .. } if !arguments.is_empty() => {
-                Err(Failure::Usage(String::from("it takes no words")))
+                Err(Failure::Usage(text!("it takes no words", "danach kommt kein Wort")))
             }
             Act::Ask { .. } => return self.ask(row, Vec::new(), io, cx),
-            Act::Do(run) => run(arguments, &mut Call { cx, out: &mut out, facts: &self.facts }),
+            Act::Do(run) => {
+                let (language, facts) = (self.language, &self.facts);
+                let mut call = Call { cx, out: &mut out, language, facts };
+                let done = run(arguments, &mut call);
+                self.language = call.language;
+                done
+            }
             Act::WithPassword { check, .. } => {
                 let (arguments, secret) = match words::secret(arguments) {
                     Ok(parts) => parts,
                     Err(why) => return self.fail(io, cx, &name, &why),
                 };
-                match check(&arguments, &mut Call { cx, out: &mut out, facts: &self.facts }) {
+                let (language, facts) = (self.language, &self.facts);
+                match check(&arguments, &mut Call { cx, out: &mut out, language, facts }) {
                     Ok(()) => return self.secret(row, arguments, secret, io, cx),
                     Err(failure) => Err(failure),
                 }
@@ -100,17 +112,23 @@ impl Console {
     ) -> Next {
         self.lines += 1;
         let refused = match &first {
-            Some(first) if *first != line => {
-                Some("the two passwords are not the same: nothing has been changed")
-            }
+            Some(first) if *first != line => Some(text!(
+                "the two passwords are not the same: nothing has been changed",
+                "die beiden Passwörter sind nicht gleich: Nichts wurde geändert"
+            )),
             Some(_) => None,
-            None if line.is_empty() => Some("the password is empty: nothing has been changed"),
-            None if std::str::from_utf8(&line).is_err() => Some("the password is not UTF-8 text"),
+            None if line.is_empty() => Some(text!(
+                "the password is empty: nothing has been changed",
+                "das Passwort ist leer: Nichts wurde geändert"
+            )),
+            None if std::str::from_utf8(&line).is_err() => {
+                Some(text!("the password is not UTF-8 text", "das Passwort ist kein UTF-8-Text"))
+            }
             None => None,
         };
         if let Some(why) = refused {
             let name = self.pending_name();
-            return self.fail(io, cx, &name, why);
+            return self.fail(io, cx, &name, &why);
         }
         if first.is_none() && self.manner.asks() {
             return self.ask_password(io, Some(line));
@@ -132,17 +150,27 @@ impl Console {
         match answer {
             SecretAnswer::Checked(true) if login => {
                 self.facts.attempts.forget();
-                self.say(io, GREETING);
+                self.tell(io, &greeting());
                 self.prompt(io)
             }
             SecretAnswer::Checked(_) => self.wrong(cx),
             SecretAnswer::Busy if login => {
-                self.say(io, "The server is busy: try again.\n");
+                self.tell(
+                    io,
+                    &text!(
+                        "The server is busy: try again.\n",
+                        "Der Server ist beschäftigt: Versuchen Sie es noch einmal.\n"
+                    ),
+                );
                 self.log_in(io, cx)
             }
             SecretAnswer::Busy => {
                 let name = self.pending_name();
-                self.fail(io, cx, &name, "the server is busy: try again")
+                let busy = text!(
+                    "the server is busy: try again",
+                    "der Server ist beschäftigt: Versuchen Sie es noch einmal"
+                );
+                self.fail(io, cx, &name, &busy)
             }
             SecretAnswer::Made { phc } => self.set(phc, None, io, cx),
             SecretAnswer::Generated { password, phc } => self.set(phc, Some(password), io, cx),
@@ -158,11 +186,14 @@ impl Console {
         let (Act::WithPassword { set, .. } | Act::Ask { set }) = &row.act else { return self.after(io) };
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut out = String::new();
-        let mut call = Call { cx, out: &mut out, facts: &self.facts };
+        let mut call = Call { cx, out: &mut out, language: self.language, facts: &self.facts };
         let result = set(&arguments, phc, &mut call);
         if let (Ok(()), Some(password)) = (&result, generated) {
-            // A String takes whatever is written to it.
-            let _ = writeln!(out, "Its password is shown only this once.\nPassword: {password}");
+            let once = text!(
+                "Its password is shown only this once.\nPassword: {password}\n",
+                "Das Passwort wird nur dieses eine Mal gezeigt.\nPasswort: {password}\n"
+            );
+            out.push_str(once.of(self.language));
         }
         if self.mode == Mode::Serial && row.words == ["admin", "passwd"] {
             self.admin.clone_from(&cx.store().settings().admin);
@@ -186,7 +217,7 @@ impl Console {
             }
             Err(Failure::Refused(why)) => self.fail(io, cx, name, &why),
             Err(Failure::Usage(why)) => {
-                let why = format!("{why}; it is: {}", row.usage());
+                let why = why.and(text!("; it is: {}", "; richtig ist: {}", row.usage()));
                 self.fail(io, cx, name, &why)
             }
         }
@@ -195,11 +226,11 @@ impl Console {
     /// Asks for a password; of a person, twice.
     pub(super) fn ask_password(&mut self, io: &mut Io, first: Option<Vec<u8>>) -> Next {
         let prompt = match first {
-            _ if !self.manner.asks() => "",
-            Some(_) => "The same again: ",
-            None => "New password: ",
+            _ if !self.manner.asks() => Text::default(),
+            Some(_) => text!("The same again: ", "Noch einmal dasselbe: "),
+            None => text!("New password: ", "Neues Passwort: "),
         };
         self.waiting = Waiting::Password { first };
-        self.want(io, Kind::Secret, prompt)
+        self.want(io, Kind::Secret, &prompt)
     }
 }

@@ -9,9 +9,11 @@ use std::fmt::Write as _;
 
 use super::grammar::{Following, following};
 use super::table::Row;
+use super::text::text;
 use super::{Console, help, words};
 use crate::limits::CONSOLE_CHOICES_MAX;
 use crate::session::{Context, Io, Next};
+use crate::types::Language;
 
 /// What may come next.
 struct Choices {
@@ -121,7 +123,7 @@ impl Console {
             _ => String::new(),
         };
         if put.is_empty() && again && choices.words.len() > 1 {
-            self.show_choices(&list(&choices.words), io);
+            self.show_choices(&list(&choices.words, self.language), io);
         } else if put.is_empty() {
             io.out.push(0x07);
         }
@@ -148,7 +150,7 @@ impl Console {
         }
         io.out.push(b'?');
         self.asked = Some(String::from(typed.text()));
-        self.show_choices(&explained(&choices), io);
+        self.show_choices(&explained(&choices, self.language), io);
         self.read()
     }
 
@@ -169,7 +171,7 @@ impl Console {
 }
 
 /// Words beside each other, in as many columns as fit.
-fn list(words: &BTreeSet<String>) -> String {
+fn list(words: &BTreeSet<String>, language: Language) -> String {
     let shown: Vec<&str> = words.iter().take(CONSOLE_CHOICES_MAX).map(String::as_str).collect();
     let width = shown.iter().map(|word| word.chars().count()).max().unwrap_or_default() + 2;
     let columns = (help::WIDTH / width).max(1);
@@ -180,39 +182,46 @@ fn list(words: &BTreeSet<String>) -> String {
         let _ = writeln!(out, "{}", row.trim_end());
     }
     if words.len() > shown.len() {
-        let _ = writeln!(out, "... and {} more", words.len() - shown.len());
+        let more = text!("... and {} more", "... und {} weitere", words.len() - shown.len());
+        let _ = writeln!(out, "{}", more.of(language));
     }
     out
 }
 
 /// What `?` says.
-fn explained(choices: &Choices) -> String {
+fn explained(choices: &Choices, language: Language) -> String {
     let mut out = String::new();
     let Some((row, found)) = &choices.row else {
         if choices.rows.is_empty() {
-            out.push_str("No command begins like this; `help` lists them all.\n");
+            let none = text!(
+                "No command begins like this; `help` lists them all.\n",
+                "So beginnt kein Befehl; `help` zeigt alle.\n"
+            );
+            out.push_str(none.of(language));
         } else if choices.first {
-            overview(&choices.rows, &mut out);
+            overview(&choices.rows, language, &mut out);
         } else {
-            choices.rows.iter().for_each(|row| help::explain(&row.usage(), row.help, &mut out));
+            for row in &choices.rows {
+                help::explain(&row.usage(), row.help.of(language), &mut out);
+            }
         }
         return out;
     };
-    help::explain(&row.usage(), row.help, &mut out);
+    help::explain(&row.usage(), row.help.of(language), &mut out);
     let mut next: Vec<&str> = found.places.iter().chain(&found.literals).copied().collect();
     next.extend(found.done.then_some("Enter"));
-    // A String takes whatever is written to it.
-    let _ = match next.is_empty() {
-        true => writeln!(out, "Next: nothing fits here."),
-        false => writeln!(out, "Next: {}", next.join(", ")),
+    let next = match next.is_empty() {
+        true => text!("Next: nothing fits here.\n", "Weiter: Hier passt nichts.\n"),
+        false => text!("Next: {0}\n", "Weiter: {0}\n", next.join(", ")),
     };
+    out.push_str(next.of(language));
     let known = choices.words.iter().filter(|word| !found.literals.contains(&word.as_str())).cloned();
-    out.push_str(&list(&known.collect()));
+    out.push_str(&list(&known.collect(), language));
     out
 }
 
 /// The first words of the commands, with what they do or what comes after them.
-fn overview(rows: &[&'static Row], out: &mut String) {
+fn overview(rows: &[&'static Row], language: Language, out: &mut String) {
     let mut shown = BTreeSet::new();
     for row in rows {
         let first = row.words.first().copied().unwrap_or_default();
@@ -220,7 +229,7 @@ fn overview(rows: &[&'static Row], out: &mut String) {
         let seconds: Vec<&str> = same.filter_map(|row| row.words.get(1).copied()).collect();
         if !shown.insert(first) {
         } else if seconds.is_empty() {
-            help::explain(first, row.help, out);
+            help::explain(first, row.help.of(language), out);
         } else {
             help::explain(first, &seconds.join(", "), out);
         }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::table::{Call, Failure};
+use super::text::text;
 use super::words;
 
 /// Where the explanations begin, columns.
@@ -14,16 +15,16 @@ pub const WIDTH: usize = 79;
 pub fn run(arguments: &[&str], call: &mut Call<'_, '_>) -> Result<(), Failure> {
     let rows = words::matching(arguments);
     if rows.is_empty() {
-        return Err(Failure::Refused(format!(
-            "there is no command `{}`; `help` lists them all",
-            arguments.join(" ")
-        )));
+        return Err(Failure::Refused(words::no_command(&arguments.join(" "))));
     }
     if arguments.is_empty() {
-        call.out.push_str("Words in capitals are yours; what is in brackets may be left out.\n\n");
+        call.say(&text!(
+            "Words in capitals are yours; what is in brackets may be left out.\n",
+            "Wörter in Großbuchstaben stehen für Ihre eigenen; was in Klammern steht, kann wegbleiben.\n"
+        ));
     }
     for row in rows {
-        explain(&row.usage(), row.help, call.out);
+        explain(&row.usage(), row.help.of(call.language), call.out);
     }
     Ok(())
 }
@@ -58,7 +59,10 @@ mod tests {
     #[test]
     fn lines_fit_a_terminal() {
         let mut out = String::new();
-        super::super::table::TABLE.iter().for_each(|row| explain(&row.usage(), row.help, &mut out));
+        for row in &super::super::table::TABLE {
+            explain(&row.usage(), row.help.en, &mut out);
+            explain(&row.usage(), row.help.de, &mut out);
+        }
         assert!(out.lines().all(|line| line.chars().count() <= WIDTH), "{out}");
         let mut out = String::new();
         explain("status", "How it is.", &mut out);

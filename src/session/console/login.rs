@@ -6,7 +6,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::line::Kind;
-use super::manner::GREETING;
+use super::manner::greeting;
+use super::text::text;
 use super::{Console, Waiting, settings};
 use crate::limits::{CONSOLE_FAILURE_SECONDS_MAX, LOGIN_FAILURE_SECONDS};
 use crate::session::{Context, Io, Next, SecretJob};
@@ -58,20 +59,30 @@ impl Console {
         self.admin = None;
         self.pending = None;
         self.editor.forget();
+        self.language = cx.store().settings().language;
         if let Some(seconds) = self.facts.attempts.left(cx.now) {
-            self.say(io, &format!("\nA wrong password was typed here: wait {seconds} s.\n"));
+            self.tell(
+                io,
+                &text!(
+                    "\nA wrong password was typed here: wait {seconds} s.\n",
+                    "\nHier wurde ein falsches Passwort eingegeben: Warten Sie {seconds} Sek.\n"
+                ),
+            );
             self.waiting = Waiting::Pause { told: true };
             return Next::Wait { account: None, seconds, bytes: true };
         }
         if cx.store().settings().admin.is_none() {
-            self.say(
+            self.tell(
                 io,
-                "\nThis box has no administrator's password yet. Set one now; until then it takes no commands here.\n",
+                &text!(
+                    "\nThis box has no administrator's password yet. Set one now; until then it takes no commands here.\n",
+                    "\nDieses Gerät hat noch kein Administrator-Passwort. Setzen Sie jetzt eines; vorher nimmt es hier keine Befehle.\n"
+                ),
             );
             return self.ask_password(io, None);
         }
         self.waiting = Waiting::Login;
-        self.want(io, Kind::Secret, "\nPassword: ")
+        self.want(io, Kind::Secret, &text!("\nPassword: ", "\nPasswort: "))
     }
 
     /// The administrator's password has been typed.
@@ -103,7 +114,13 @@ impl Console {
     /// Sets the first administrator's password, unless somebody else has meanwhile.
     pub(super) fn set_first(&mut self, phc: String, io: &mut Io, cx: &mut Context<'_>) -> Next {
         if cx.store().settings().admin.is_some() {
-            self.say(io, "The administrator's password has been set elsewhere meanwhile: log in with it.\n");
+            self.tell(
+                io,
+                &text!(
+                    "The administrator's password has been set elsewhere meanwhile: log in with it.\n",
+                    "Das Administrator-Passwort wurde inzwischen anderswo gesetzt: Melden Sie sich damit an.\n"
+                ),
+            );
             return self.log_in(io, cx);
         }
         let done = cx.store().admin_set(phc.clone());
@@ -111,11 +128,23 @@ impl Console {
             Ok(()) => {
                 self.admin = Some(phc);
                 let new = cx.store().settings().domains.is_empty();
-                self.say(io, "The administrator's password is set.\n");
+                self.tell(
+                    io,
+                    &text!(
+                        "The administrator's password is set.\n",
+                        "Das Administrator-Passwort ist gesetzt.\n"
+                    ),
+                );
                 if new {
-                    self.say(io, "Next: `setup` asks four questions, and then mail can come.\n");
+                    self.tell(
+                        io,
+                        &text!(
+                            "Next: `setup` asks five questions, and then mail can come.\n",
+                            "Weiter: `setup` stellt fünf Fragen, und dann können Nachrichten kommen.\n"
+                        ),
+                    );
                 }
-                self.say(io, GREETING);
+                self.tell(io, &greeting());
                 self.prompt(io)
             }
             Err(error) => {

@@ -4,15 +4,22 @@
 //! It refuses to know what a command does (`command.rs`).
 
 use super::line::{Editor, Kind};
+use super::setup;
+use super::text::{Fixed, Text, both, text};
 use super::{Console, DONE, FAILED, Mode, Waiting};
 use crate::session::{Context, Io, Next};
 
 /// The prompt for a command.
-const PROMPT: &str = "postfach> ";
+const PROMPT: Fixed = both("postfach> ", "postfach> ");
 
 /// What a person reads first.
-pub(super) const GREETING: &str =
-    concat!("\nPostfach ", env!("CARGO_PKG_VERSION"), ". `help` lists the commands, `exit` leaves.\n");
+pub(super) fn greeting() -> Text {
+    text!(
+        "\nPostfach {0}. `help` lists the commands, `exit` leaves.\n",
+        "\nPostfach {0}. `help` zeigt die Befehle, `exit` beendet.\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
 
 /// How the other side of a socket wants to be spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +67,7 @@ impl Console {
             },
         };
         if self.manner == Manner::Terminal {
-            self.say(io, GREETING);
+            self.tell(io, &greeting());
         }
         self.prompt(io)
     }
@@ -68,8 +75,8 @@ impl Console {
     /// Asks for a command.
     pub(super) fn prompt(&mut self, io: &mut Io) -> Next {
         self.waiting = Waiting::Command;
-        let prompt = if self.manner == Manner::Terminal { PROMPT } else { "" };
-        self.want(io, Kind::Command, prompt)
+        let prompt = if self.manner == Manner::Terminal { PROMPT } else { both("", "") };
+        self.want(io, Kind::Command, &prompt)
     }
 
     /// A command has been carried out: the next one, or the end.
@@ -82,15 +89,14 @@ impl Console {
     }
 
     /// A command has failed. It ends a script; a person goes on.
-    pub(super) fn fail(&mut self, io: &mut Io, cx: &mut Context<'_>, name: &str, why: &str) -> Next {
+    pub(super) fn fail(&mut self, io: &mut Io, cx: &mut Context<'_>, name: &str, why: &Text) -> Next {
         self.pending = None;
         let colon = if name.is_empty() { "" } else { ": " };
-        let text = match self.manner {
-            Manner::Script => format!("line {}: {name}{colon}{why}\n", self.lines),
-            _ => format!("{name}{colon}{why}\n"),
-        };
         self.mark(io, FAILED);
-        self.say(io, &text);
+        if self.manner == Manner::Script {
+            self.tell(io, &text!("line {}: ", "Zeile {}: ", self.lines));
+        }
+        self.say(io, &format!("{name}{colon}{}\n", why.of(self.language)));
         match self.manner {
             Manner::Terminal if self.mode == Mode::Serial && self.admin.is_none() => self.log_in(io, cx),
             Manner::Terminal => self.prompt(io),
@@ -119,9 +125,17 @@ impl Console {
                 } else {
                     Manner::Command { ask: false }
                 };
-                self.fail(io, cx, &name, "there is no password on standard input: nothing has been changed")
+                self.fail(
+                    io,
+                    cx,
+                    &name,
+                    &text!(
+                        "there is no password on standard input: nothing has been changed",
+                        "auf der Standardeingabe ist kein Passwort: Nichts wurde geändert"
+                    ),
+                )
             }
-            Waiting::Question { .. } => self.fail(io, cx, "setup", "not all questions were answered"),
+            Waiting::Question { .. } => self.fail(io, cx, "setup", &setup::unanswered()),
             _ => self.leave(io, cx),
         }
     }

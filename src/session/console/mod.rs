@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use super::{Context, Farewell, Input, Io, Next, Session};
 use crate::limits::CONSOLE_IDLE_SECONDS;
-use crate::types::Time;
+use crate::types::{Language, Time};
 
 mod command;
 mod complete;
@@ -52,6 +52,7 @@ mod show;
 mod table;
 #[cfg(test)]
 mod tests;
+mod text;
 mod typed;
 mod words;
 
@@ -62,6 +63,7 @@ use command::Pending;
 use line::{Editor, Event, Kind};
 use manner::Manner;
 use table::Row;
+use text::{Fixed, Text, both, text};
 
 /// Mark: the server waits for a line.
 pub const WANT_LINE: u8 = 0x05;
@@ -142,6 +144,8 @@ pub struct Console {
     typed: bool,
     /// The line as it was when `?` was the last key.
     asked: Option<String>,
+    /// The box's language, or the one that has just been answered.
+    language: Language,
     /// The hash the administrator logged in against: when it changes elsewhere, this login ends.
     admin: Option<String>,
 }
@@ -164,6 +168,7 @@ impl Console {
             pending: None,
             typed: mode == Mode::Serial,
             asked: None,
+            language: Language::default(),
             admin: None,
         }
     }
@@ -181,6 +186,11 @@ impl Console {
                 letter => io.out.extend(letter.escape_default().map(|ascii| ascii as u8)),
             }
         }
+    }
+
+    /// Says text in the box's language.
+    fn tell(&self, io: &mut Io, text: &Text) {
+        self.say(io, text.of(self.language));
     }
 
     /// Marks are for programs; a serial line has a person.
@@ -209,7 +219,8 @@ impl Console {
     }
 
     /// Waits for a line of this kind; a person sees the prompt.
-    fn want(&mut self, io: &mut Io, kind: Kind, prompt: &str) -> Next {
+    fn want<S: AsRef<str>>(&mut self, io: &mut Io, kind: Kind, prompt: &Text<S>) -> Next {
+        let prompt = prompt.of(self.language);
         self.say(io, prompt);
         self.mark(io, if kind == Kind::Secret { WANT_SECRET } else { WANT_LINE });
         self.editor.start(kind, prompt);
@@ -225,13 +236,13 @@ impl Console {
             let next = match event {
                 Event::Line(line) => self.line(line, io, cx),
                 Event::TooLong => {
-                    let why = format!("a line has at most {} bytes", line::LINE_BYTES_MAX);
+                    let most = line::LINE_BYTES_MAX;
+                    let why =
+                        text!("a line has at most {most} bytes", "eine Zeile hat höchstens {most} Bytes");
                     self.no_line(&why, io, cx)
                 }
-                Event::Lost => self.no_line(LOST_LINE, io, cx),
-                Event::Noise => {
-                    self.no_line("there was noise on the line: what was typed is dropped", io, cx)
-                }
+                Event::Lost => self.no_line(&LOST_LINE.into(), io, cx),
+                Event::Noise => self.no_line(&NOISY_LINE.into(), io, cx),
                 Event::Complete { again } => self.complete(again, io, cx),
                 Event::Question => self.question(io, cx),
                 Event::Interrupt => self.interrupt(io, cx),
@@ -245,7 +256,7 @@ impl Console {
     }
 
     /// A line has come that cannot be taken: nobody may believe that it was.
-    fn no_line(&mut self, why: &str, io: &mut Io, cx: &mut Context<'_>) -> Next {
+    fn no_line(&mut self, why: &Text, io: &mut Io, cx: &mut Context<'_>) -> Next {
         self.lines += 1;
         self.pending = None;
         match self.waiting {
@@ -271,7 +282,13 @@ impl Console {
             waiting => {
                 self.lines += 1;
                 if self.mode == Mode::Serial && cx.store().settings().admin != self.admin {
-                    self.say(io, "The administrator's password has been changed: log in again.\n");
+                    self.tell(
+                        io,
+                        &text!(
+                            "The administrator's password has been changed: log in again.\n",
+                            "Das Administrator-Passwort wurde geändert: Melden Sie sich neu an.\n"
+                        ),
+                    );
                     return self.log_in(io, cx);
                 }
                 match waiting {
@@ -287,14 +304,20 @@ impl Console {
             Waiting::Pause { told } => {
                 io.inbox.clear();
                 if !told {
-                    self.say(io, "Wrong password.\n");
+                    self.tell(io, &text!("Wrong password.\n", "Falsches Passwort.\n"));
                 }
                 self.facts.attempts.waited();
                 self.log_in(io, cx)
             }
             _ if !self.typed => self.close(),
             _ if self.mode != Mode::Serial || self.admin.is_some() => {
-                self.say(io, "\nLogged out: nothing was typed for a while.\n");
+                self.tell(
+                    io,
+                    &text!(
+                        "\nLogged out: nothing was typed for a while.\n",
+                        "\nAbgemeldet: Eine Weile wurde nichts eingegeben.\n"
+                    ),
+                );
                 self.leave(io, cx)
             }
             // Nobody has logged in: forget what noise has left, without a word.
@@ -311,15 +334,26 @@ impl Console {
 }
 
 /// Why a line with a gap is not taken.
-const LOST_LINE: &str =
-    "some of what was sent has not arrived: this line is dropped, and lines before it may be missing";
+const LOST_LINE: Fixed = both(
+    "some of what was sent has not arrived: this line is dropped, and lines before it may be missing",
+    "ein Teil des Gesendeten ist nicht angekommen: Diese Zeile entfällt, und Zeilen davor können fehlen",
+);
+/// Why a line with noise in it is not taken.
+const NOISY_LINE: Fixed = both(
+    "there was noise on the line: what was typed is dropped",
+    "die Leitung war gestört: Die Eingabe entfällt",
+);
 
 impl Session for Console {
     fn step(&mut self, input: Input<'_>, io: &mut Io, cx: &mut Context<'_>) -> Next {
         match input {
             Input::Start if self.mode == Mode::Serial => {
-                let banner = format!("\nPostfach {} on {}\n", env!("CARGO_PKG_VERSION"), cx.host);
-                self.say(io, &banner);
+                self.language = cx.store().settings().language;
+                let (version, host) = (env!("CARGO_PKG_VERSION"), cx.host);
+                self.tell(
+                    io,
+                    &text!("\nPostfach {version} on {host}\n", "\nPostfach {version} auf {host}\n"),
+                );
                 self.log_in(io, cx)
             }
             Input::Secret(answer) => match self.answer(answer, io, cx) {
@@ -334,16 +368,20 @@ impl Session for Console {
 
     fn farewell(&mut self, why: Farewell, out: &mut Vec<u8>) {
         let text = match why {
-            Farewell::Shutdown => "the server is stopping",
-            Farewell::NotStored => {
-                "the change could not be written to the store and has not been made; `status` says more"
-            }
-            Farewell::Defect => "a defect of this program has ended the console; the log says more",
-            Farewell::Busy => "too many consoles are open",
+            Farewell::Shutdown => both("the server is stopping", "der Server wird beendet"),
+            Farewell::NotStored => both(
+                "the change could not be written to the store and has not been made; `status` says more",
+                "die Änderung konnte nicht gespeichert werden und gilt nicht; mehr sagt `status`",
+            ),
+            Farewell::Defect => both(
+                "a defect of this program has ended the console; the log says more",
+                "ein Fehler dieses Programms hat die Konsole beendet; mehr sagt das Protokoll",
+            ),
+            Farewell::Busy => both("too many consoles are open", "zu viele Konsolen sind offen"),
         };
         let mut io = Io::default();
         self.mark(&mut io, FAILED);
-        self.say(&mut io, &format!("{text}\n"));
+        self.say(&mut io, &format!("{}\n", text.of(self.language)));
         out.append(&mut io.out);
     }
 }
