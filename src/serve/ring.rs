@@ -2,7 +2,7 @@
 //!
 //! At 115,200 baud the kernel's 4096 bytes are full after a third of a second, and a pasted configuration goes on for ten. When the ring
 //! is full, reading rests: a pseudo terminal or a USB line then holds its sender up by itself, and the kernel asks a terminal on a real
-//! line to rest (XOFF). It refuses to understand what passes. Invariant: at most [`SERIAL_RING_BYTES`] are kept, in order.
+//! line to rest (XOFF). It refuses to understand what passes. Invariant: at most [`SERIAL_RING_BYTES`] of the line are kept, in order.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -65,17 +65,19 @@ impl Ring {
         Poll::Ready(room)
     }
 
-    fn put(&self, bytes: &[u8]) {
+    /// Keeps what has been read. `lost`: bytes are missing before or among these, in any of the lines that they are of.
+    fn put(&self, bytes: &[u8], lost: bool) {
         let mut kept = self.lock();
-        // The mark of a gap is the reader's alone: on the line it is noise.
-        kept.bytes.extend(bytes.iter().map(|byte| if *byte == LOST { 0 } else { *byte }));
-        wake(kept.taker.take());
-    }
-
-    /// Bytes are missing here.
-    fn put_gap(&self) {
-        let mut kept = self.lock();
-        kept.bytes.push_back(LOST);
+        let mut begins = true;
+        for byte in bytes {
+            let ends = matches!(byte, b'\r' | b'\n');
+            if lost && begins && !ends {
+                kept.bytes.push_back(LOST);
+            }
+            begins = ends;
+            // The mark of a gap is the reader's alone: on the line it is noise.
+            kept.bytes.push_back(if *byte == LOST { 0 } else { *byte });
+        }
         wake(kept.taker.take());
     }
 
@@ -121,10 +123,7 @@ impl Reader {
             let read = self.line.read_with(|mut line| line.read(&mut buffer[..room])).await;
             // Every error is the end: the line is opened anew.
             let count = read.unwrap_or_default();
-            if lost() {
-                self.ring.put_gap();
-            }
-            self.ring.put(&buffer[..count]);
+            self.ring.put(&buffer[..count], lost());
             buffer[..count].fill(0);
             if count == 0 {
                 return self.ring.end();
@@ -166,18 +165,16 @@ mod tests {
         let ring = Ring::default();
         let mut buffer = [0; 5];
         assert!(now(|cx| ring.poll_take(cx, &mut buffer)).is_pending());
-        ring.put(b"hello \x18world");
+        ring.put(b"hello \x18world", false);
         assert_eq!(now(|cx| ring.poll_take(cx, &mut buffer)), Poll::Ready(5));
         assert_eq!(&buffer, b"hello");
-        ring.put_gap();
         assert_eq!(now(|cx| ring.poll_take(cx, &mut buffer)), Poll::Ready(5));
         assert_eq!(&buffer, b" \0wor");
-        assert_eq!(now(|cx| ring.poll_take(cx, &mut buffer)), Poll::Ready(3));
-        assert_eq!(&buffer[..3], b"ld\x18");
+        assert_eq!(now(|cx| ring.poll_take(cx, &mut buffer)), Poll::Ready(2));
         assert_eq!(now(|cx| ring.poll_room(cx)), Poll::Ready(SERIAL_RING_BYTES));
-        ring.put(&vec![b'x'; SERIAL_RING_BYTES - 1]);
+        ring.put(&vec![b'x'; SERIAL_RING_BYTES - 1], false);
         assert_eq!(now(|cx| ring.poll_room(cx)), Poll::Ready(1));
-        ring.put(b"y");
+        ring.put(b"y", false);
         assert!(now(|cx| ring.poll_room(cx)).is_pending());
         assert_eq!(now(|cx| ring.poll_take(cx, &mut buffer)), Poll::Ready(5));
         assert_eq!(now(|cx| ring.poll_room(cx)), Poll::Ready(5));
@@ -186,5 +183,16 @@ mod tests {
         assert_eq!(now(|cx| ring.poll_take(cx, &mut rest)), Poll::Ready(SERIAL_RING_BYTES - 5));
         assert_eq!(rest[SERIAL_RING_BYTES - 6], b'y');
         assert_eq!(now(|cx| ring.poll_take(cx, &mut rest)), Poll::Ready(0));
+    }
+
+    #[test]
+    fn every_line_with_a_gap_is_marked() {
+        let ring = Ring::default();
+        ring.put(b"add a", false);
+        ring.put(b"nna\r\nadd\rben", true);
+        ring.put(b"@x\nadd c", false);
+        let mut said = [0; 64];
+        let Poll::Ready(count) = now(|cx| ring.poll_take(cx, &mut said)) else { panic!("is there") };
+        assert_eq!(&said[..count], b"add a\x18nna\r\n\x18add\r\x18ben@x\nadd c");
     }
 }

@@ -51,6 +51,8 @@ fn open_raw(path: &Path) -> io::Result<Line> {
     modes.control_modes -= ControlModes::CRTSCTS | ControlModes::CSTOPB;
     // The kernel says XOFF when it has no room left, before it loses anything.
     modes.input_modes |= InputModes::IXOFF;
+    // A byte that came with a framing error is read as NUL (termios(3)): noise, and not some other letter.
+    modes.input_modes |= InputModes::INPCK;
     modes.special_codes[SpecialCodeIndex::VMIN] = 1;
     modes.special_codes[SpecialCodeIndex::VTIME] = 0;
     modes.set_speed(SPEED)?;

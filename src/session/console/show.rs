@@ -129,7 +129,7 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     if let Some((now, most)) = call.facts.memory.and_then(|memory| memory()) {
         call.say(&text!(
             "Memory       {}, at most {} so far",
-            "Hauptspeicher {}, bisher höchstens {}",
+            "RAM          {}, bisher höchstens {}",
             room(now),
             room(most)
         ));
