@@ -20,7 +20,7 @@ pub fn run(arguments: &[&str], call: &mut Call<'_, '_>) -> Result<(), Failure> {
     if arguments.is_empty() {
         call.say(&text!(
             "Words in capitals are yours; what is in brackets may be left out.\n",
-            "Wörter in Großbuchstaben stehen für Ihre eigenen; was in Klammern steht, kann wegbleiben.\n"
+            "Wörter in Großbuchstaben sind Ihre; was in Klammern steht, kann wegbleiben.\n"
         ));
     }
     for row in rows {

@@ -1,5 +1,5 @@
-//! `setup`: a few questions, the first of them in which language, instead of commands, for who sees this console for the first time. Mail for the postmaster needs none: it
-//! comes into a domain's first mailbox.
+//! `setup`: a few questions instead of commands, for who sees this console for the first time. The first is in which language the others
+//! are asked. Mail for the postmaster needs none: it comes into a domain's first mailbox.
 //!
 //! An empty answer takes what stands in brackets. A wrong answer is told and asked for again; in a script it ends the script. Nothing is
 //! changed before the last question is answered. It refuses to know anything that the commands do not: they do what it has been told.
@@ -69,7 +69,7 @@ static QUESTIONS: [Question; 5] = [
         },
     },
     Question {
-        text: both("Shall a password be made up for it?", "Soll ein Passwort dafür ausgedacht werden?"),
+        text: both("Shall a password be made up for it?", "Soll ein Passwort dafür erzeugt werden?"),
         default: |_, call| String::from(yes(call.language)),
         check: |word, _, _| yes_or_no(word),
     },

@@ -337,8 +337,10 @@ pub fn client(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     }
     if !call.facts.fingerprint.is_empty() {
         call.say(&text!(
-            "The mail program may ask once whether to trust the certificate. It is the right one\nif it shows this SHA-256 fingerprint:\n{0}",
-            "Das Mailprogramm fragt vielleicht einmal, ob dem Zertifikat zu trauen ist. Es ist das richtige,\nwenn es diesen SHA-256-Fingerabdruck zeigt:\n{0}",
+            "The mail program may ask once whether to trust the certificate. It is the right one\n\
+             if it shows this SHA-256 fingerprint:\n{0}",
+            "Das Mailprogramm fragt vielleicht einmal, ob dem Zertifikat zu trauen ist. Es ist das richtige,\n\
+             wenn es diesen SHA-256-Fingerabdruck zeigt:\n{0}",
             call.facts.fingerprint
         ));
     }

@@ -123,7 +123,7 @@ pub static TABLE: [Row; 20] = [
         "ADDRESS [size S|M|L|XL] [generate | hash PHC]",
         both(
             "Make a mailbox, of size M if none is given; asks for its password, or makes one up and shows it once.",
-            "Ein Postfach anlegen, mit Größe M, wenn keine genannt ist; fragt nach dem Passwort, oder denkt sich eines aus und zeigt es einmal.",
+            "Ein Postfach anlegen, mit Größe M, wenn keine genannt ist; fragt nach dem Passwort, oder erzeugt eines und zeigt es einmal.",
         ),
         Act::WithPassword { check: settings::mailbox_add_check, set: settings::mailbox_add },
     ),
