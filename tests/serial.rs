@@ -27,14 +27,16 @@ struct Terminal {
 }
 
 /// A server with a serial line whose device may be exchanged, logged in as its administrator.
-fn logged_in() -> (Terminal, PathBuf, Server) {
+fn logged_in(options: &[&str]) -> (Terminal, PathBuf, Server) {
     let (mut terminal, name) = Terminal::new();
     let folder = server::Folder::new();
     let (store, device) = (folder.0.join("mail.store"), folder.0.join("tty"));
     std::os::unix::fs::symlink(name, &device).expect("links");
     let mut format = Command::new(server::POSTFACH);
     server::run(format.args(["format", "--size", "2G", "--store"]).arg(&store), b"");
-    let server = Server::serve_store(folder, store, &[], &["--serial", &device.to_string_lossy()]);
+    let serial = device.to_string_lossy();
+    let options = [&["--serial", &*serial], options].concat();
+    let server = Server::serve_store(folder, store, &[], &options);
     server.console(&["admin", "passwd"], &format!("{SESAME}\n"));
     terminal.until("New password: ");
     terminal.send(b"\r");
@@ -76,6 +78,21 @@ impl Terminal {
     fn paste(&mut self, bytes: Vec<u8>) -> std::thread::JoinHandle<()> {
         let mut pty = self.pty.try_clone().expect("is cloned");
         std::thread::spawn(move || pty.write_all(&bytes).expect("writes"))
+    }
+
+    /// Sends at a steady pace, as a line without flow control does: what the other end has no room for is gone. How much that was, bytes.
+    fn stream(&mut self, bytes: Vec<u8>) -> std::thread::JoinHandle<usize> {
+        let mut pty = self.pty.try_clone().expect("is cloned");
+        rustix::io::ioctl_fionbio(&pty, true).expect("does not block");
+        std::thread::spawn(move || {
+            let mut lost = 0;
+            for part in bytes.chunks(500) {
+                lost += part.len() - pty.write(part).unwrap_or_default();
+                // Twenty times the speed of a real one.
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            lost
+        })
     }
 
     /// Waits until this is heard; returns everything up to and with it.
@@ -180,7 +197,7 @@ fn configuration(aliases: usize) -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn a_configuration_is_pasted_at_full_speed() {
-    let (mut terminal, _, server) = logged_in();
+    let (mut terminal, _, server) = logged_in(&[]);
     // With CR, LF and CR LF; the last one is more than all buffers together hold.
     for (end, aliases) in [("\r", 933), ("\n", 933), ("\r\n", 3000)] {
         let (typed, lines) = configuration(aliases);
@@ -216,8 +233,29 @@ fn a_configuration_is_pasted_at_full_speed() {
 }
 
 #[test]
+fn a_line_without_flow_control_loses_nothing() {
+    // Every commit takes longer than the kernel's buffer lasts, and so do the passwords.
+    let (mut terminal, _, server) = logged_in(&["--flush-delay", "200"]);
+    let (mut typed, lines) = configuration(933);
+    for n in 0..3 {
+        typed.insert(
+            100 * n + 100,
+            format!("mailbox passwd m{n}@d{n}.test\rchanged, sesame\rchanged, sesame"),
+        );
+    }
+    let streaming = terminal.stream((typed.join("\r") + "\r# the end").into_bytes());
+    let heard = terminal.until("postfach> # the end");
+    assert_eq!(streaming.join().expect("streams"), 0, "bytes had no room");
+    assert_eq!(heard.matches("only the new one works").count(), 3);
+    assert_eq!(heard.matches(" goes to ").count(), 933);
+    let config = server.console(&["show", "config"], "");
+    let changed = |line: &&String| !config.contains(line.as_str());
+    assert_eq!(lines.iter().filter(changed).count(), 3, "{config}");
+}
+
+#[test]
 fn whoever_comes_after_a_hang_up_logs_in_and_waits() {
-    let (mut terminal, device, mut server) = logged_in();
+    let (mut terminal, device, mut server) = logged_in(&[]);
     terminal.send(b"mailbox remo");
     terminal.until("mailbox remo");
     // The cable is pulled: the next one finds no login and no line begun.
@@ -253,7 +291,7 @@ fn whoever_comes_after_a_hang_up_logs_in_and_waits() {
 
 #[test]
 fn noise_does_nothing() {
-    let (mut terminal, _, server) = logged_in();
+    let (mut terminal, _, server) = logged_in(&[]);
     let mut seed = 0x9e37_79b9_u32;
     let mut noise = |count: usize, most: u32| -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -297,7 +335,7 @@ fn noise_does_nothing() {
 
 #[test]
 fn what_peers_say_cannot_drive_the_terminal() {
-    let (mut terminal, _, server) = logged_in();
+    let (mut terminal, _, server) = logged_in(&[]);
     let mut peer = server.connect(25);
     let mut said = [0; 4096];
     for line in [
