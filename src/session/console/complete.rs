@@ -119,6 +119,8 @@ impl Console {
             _ if comment => String::from(" "),
             1 if started => common + " ",
             0 if started && choices.row.is_some() => String::from(" "),
+            // A whole word, which others go on from.
+            _ if started && common.is_empty() && choices.words.contains(&choices.part) => String::from(" "),
             _ if started => common,
             _ => String::new(),
         };

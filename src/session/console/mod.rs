@@ -243,6 +243,8 @@ impl Console {
                 }
                 Event::Lost => self.no_line(&LOST_LINE.into(), io, cx),
                 Event::Noise => self.no_line(&NOISY_LINE.into(), io, cx),
+                // What is known here is no longer told; Enter says why.
+                Event::Complete { .. } | Event::Question if self.is_no_longer_admin(cx) => self.read(),
                 Event::Complete { again } => self.complete(again, io, cx),
                 Event::Question => self.question(io, cx),
                 Event::Interrupt => self.interrupt(io, cx),
@@ -274,6 +276,11 @@ impl Console {
         self.prompt(io)
     }
 
+    /// Somebody else has changed the administrator's password since this login.
+    fn is_no_longer_admin(&self, cx: &mut Context<'_>) -> bool {
+        self.mode == Mode::Serial && cx.store().settings().admin != self.admin
+    }
+
     fn line(&mut self, bytes: Vec<u8>, io: &mut Io, cx: &mut Context<'_>) -> Next {
         match std::mem::replace(&mut self.waiting, Waiting::End) {
             Waiting::Manner => self.manner(&bytes, io),
@@ -281,7 +288,7 @@ impl Console {
             Waiting::Password { first } => self.password(bytes, first, io, cx),
             waiting => {
                 self.lines += 1;
-                if self.mode == Mode::Serial && cx.store().settings().admin != self.admin {
+                if self.is_no_longer_admin(cx) {
                     self.tell(
                         io,
                         &text!(
