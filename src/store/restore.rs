@@ -121,6 +121,7 @@ fn settings(state: &State) -> impl Iterator<Item = Record> + '_ {
         network,
         host,
         time_servers,
+        language,
         history,
     } = &state.settings;
     let aliases = aliases
@@ -135,6 +136,7 @@ fn settings(state: &State) -> impl Iterator<Item = Record> + '_ {
         Record::Network(network.clone()),
         Record::HostName(host.clone()),
         Record::TimeServers(time_servers.clone()),
+        Record::Language(*language),
     ];
     let clock = state.clock.map(Record::Clock);
     whole
