@@ -2,6 +2,7 @@
 
 use super::say::{of_store, refuse, say};
 use super::settings::exactly;
+use super::system::said;
 use super::table::{Call, Failure};
 use super::text::{Text, both, text};
 use super::time::when;
@@ -37,8 +38,7 @@ pub fn show(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
             describe(&about, now, call);
             Ok(())
         }
-        JobAnswer::Failed(why) => Err(refuse(why)),
-        _ => Ok(()),
+        other => said(&[], other, call),
     }
 }
 
@@ -126,8 +126,7 @@ pub fn take(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
             }
             Ok(())
         }
-        JobAnswer::Failed(why) => Err(refuse(why)),
-        _ => Ok(()),
+        other => said(&[], other, call),
     }
 }
 

@@ -267,7 +267,10 @@ impl Console {
 
     fn line(&mut self, bytes: Vec<u8>, io: &mut Io, cx: &mut Context<'_>) -> Next {
         match std::mem::replace(&mut self.waiting, Waiting::End) {
-            Waiting::Manner => self.manner(&bytes, io),
+            Waiting::Manner => {
+                self.language = cx.store().settings().language;
+                self.manner(&bytes, io)
+            }
             Waiting::Login => self.login(bytes, io, cx),
             Waiting::Password { first } => self.password(bytes, first, io, cx),
             waiting => {
