@@ -197,7 +197,7 @@ impl Console {
             io,
             &text!(
                 "It is in force now. It goes back in {seconds} s, unless you type: keep\n",
-                "Es gilt jetzt. In {seconds} Sek. wird es zurückgenommen, wenn Sie nicht eingeben: keep\n"
+                "Es gilt jetzt. In {seconds} Sek. wird es zurückgenommen, außer Sie geben ein: keep\n"
             ),
         );
         self.after(io)
@@ -286,8 +286,8 @@ impl Console {
                 "darin ist keine Einstellung, und nichts wurde geändert"
             ),
             Some(draft) => {
-                let name = format!("load, {done} lines");
-                let made = text!("{done} settings are made.\n", "{done} Einstellungen sind gemacht.\n");
+                let name = text!("load, {done} lines", "load, {done} Zeilen").of(self.language).to_owned();
+                let made = text!("{done} settings are made.\n", "Übernommene Einstellungen: {done}.\n");
                 return self.change(row, &name, draft, made.of(self.language), io, cx);
             }
         };
