@@ -13,7 +13,7 @@ use postfach::journal::{Format, format};
 use postfach::limits::PIECE_BYTES;
 use postfach::store::{NewMessage, Shared, State, Store, StoreError, View, Which};
 use postfach::types::{
-    AccountId, BodyId, Class, FlagChange, Flags, FolderId, Position, SpecialUse, Time, Uid, UidSet,
+    AccountId, BodyId, Class, FlagChange, Flags, FolderId, Language, Position, SpecialUse, Time, Uid, UidSet,
 };
 
 /// Everything that the state says, in lines that can be compared.
@@ -24,7 +24,7 @@ fn lines(state: &State) -> Lines {
     let mut lines = vec![
         format!("{} {} {}", state.serial, state.uid_validity, state.account_last),
         format!("{:?} {:?} {:?}", settings.domains, settings.addresses, settings.aliases),
-        format!("{:?}", settings.admin),
+        format!("{:?} {:?}", settings.admin, settings.language),
     ];
     let certificate = settings.certificate.as_ref();
     lines.push(format!("{:?}", certificate.map(|found| (found.chain.clone(), found.key.clone()))));
@@ -317,6 +317,10 @@ impl Office {
             14 if number >> 9 & 7 == 0 => {
                 self.with(|store| store.mailbox_remove("user0@example.test"))?;
                 self.with(|store| store.mailbox_add("user0@example.test", Class::S, "new".into())).map(drop)
+            }
+            15 if number >> 9 & 1 == 0 => {
+                let language = [Language::English, Language::German][number as usize >> 10 & 1];
+                self.with(|store| store.language_set(language))
             }
             _ => self.with(|store| store.certificate_set(vec![vec![number as u8; 900]], vec![1; 100])),
         }
