@@ -146,6 +146,14 @@ pub const CONSOLE_IDLE_SECONDS: u32 = 900;
 pub const CONSOLE_FAILURE_SECONDS_MAX: u32 = 60;
 /// A console line, bytes.
 pub const CONSOLE_LINE_BYTES_MAX: usize = 1024;
+/// Commands that a console login remembers, lines.
+pub const CONSOLE_HISTORY_LINES: usize = 50;
+/// What a console lists of the words that may come next; further ones are counted.
+pub const CONSOLE_CHOICES_MAX: usize = 40;
+/// Columns of a terminal that has not said how many it has.
+pub const CONSOLE_COLUMNS: usize = 80;
+/// Fewest columns of a terminal: one that says it has fewer is not believed.
+pub const CONSOLE_COLUMNS_MIN: usize = 40;
 
 /// Lines from `load` to `end`: every mailbox, alias and domain, and as many lines that say why.
 pub const LOAD_LINES_MAX: usize = 10_000;
@@ -163,6 +171,8 @@ pub const SCAN_MESSAGES: usize = 1000;
 
 /// What is read from a socket at a time, and the most that waits in an inbox unless a session asks for more, bytes.
 pub const READ_BYTES: usize = 16 * 1024;
+/// What a serial line's reader holds while a password is hashed or a commit is waited for, bytes: a pasted configuration of 1,000 lines.
+pub const SERIAL_RING_BYTES: usize = 256 * 1024;
 /// Connections at a time; further ones are told so and closed.
 pub const CONNECTIONS_MAX: usize = 6000;
 /// Connections at a time from one address: an office behind one NAT has all its phones there.

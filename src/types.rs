@@ -111,6 +111,37 @@ impl Flags {
     }
 }
 
+/// A language that people are spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Language {
+    /// English
+    #[default]
+    English,
+    /// German
+    German,
+}
+
+impl Language {
+    /// All, with their tags (RFC 5646) and their own names.
+    pub const ALL: [(Language, &'static str, &'static str); 2] =
+        [(Language::English, "en", "English"), (Language::German, "de", "Deutsch")];
+
+    /// Its tag.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Language::English => "en",
+            Language::German => "de",
+        }
+    }
+
+    /// The language of this tag, or of this name of its own; case does not matter.
+    pub fn parse(text: &str) -> Option<Language> {
+        let is = |name: &str| name.eq_ignore_ascii_case(text);
+        let found = Language::ALL.into_iter().find(|(_, tag, name)| is(tag) || is(name));
+        found.map(|(language, _, _)| language)
+    }
+}
+
 /// What STORE does with the flags that it is given (RFC 3501 §6.4.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagChange {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use postfach::device::{Device, Memory, Outcome, Random};
 use postfach::journal::{Format, format};
 use postfach::limits::PIECE_BYTES;
-use postfach::store::{NewMessage, Shared, State, Store, StoreError, View, Which};
+use postfach::store::{Network, NewMessage, Shared, State, Store, StoreError, View, Which};
 use postfach::types::{
-    AccountId, BodyId, Class, FlagChange, Flags, FolderId, Position, SpecialUse, Time, Uid, UidSet,
+    AccountId, BodyId, Class, FlagChange, Flags, FolderId, Language, Position, SpecialUse, Time, Uid, UidSet,
 };
 
 /// Everything that the state says, in lines that can be compared.
@@ -24,7 +24,8 @@ fn lines(state: &State) -> Lines {
     let mut lines = vec![
         format!("{} {} {}", state.serial, state.uid_validity, state.account_last),
         format!("{:?} {:?} {:?}", settings.domains, settings.addresses, settings.aliases),
-        format!("{:?}", settings.admin),
+        format!("{:?} {:?}", settings.admin, settings.language),
+        format!("{:?} {} {:?}", settings.network, settings.host, settings.time_servers),
     ];
     let certificate = settings.certificate.as_ref();
     lines.push(format!("{:?}", certificate.map(|found| (found.chain.clone(), found.key.clone()))));
@@ -427,6 +428,12 @@ fn all_is_still_known_after_every_segment_has_gone() {
     // Little mail, and many changes of everything else.
     let mut office = Office::new(24 << 20, 256 * 1024, 1, 99 + number("POSTFACH_CRASH_FIRST", 1));
     office.tiny = true;
+    // What is set once must outlive the segment that it was written to.
+    let network = Network { dns: vec![[192, 0, 2, 1].into()], ..Network::default() };
+    office.with(|store| store.network_set(network)).expect("sets");
+    office.with(|store| store.host_set("box.test")).expect("sets");
+    office.with(|store| store.time_servers_set(vec![String::from("time.test")])).expect("sets");
+    office.with(|store| store.language_set(Language::German)).expect("sets");
     live_long(office, number("POSTFACH_COMPACT_TIMES", 5).div_ceil(4), 300);
 }
 

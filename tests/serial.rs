@@ -2,9 +2,11 @@
 
 mod server;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -13,16 +15,50 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use server::{ANNA, Server};
 
+/// A hash, of no password that anybody knows.
+const PHC: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA";
+/// The administrator's password.
+const SESAME: &str = "sesame, open";
+
 /// The other end of the line.
 struct Terminal {
     pty: File,
     heard: Vec<u8>,
 }
 
+/// A server with a serial line whose device may be exchanged, logged in as its administrator.
+fn logged_in(options: &[&str]) -> (Terminal, PathBuf, Server) {
+    let (mut terminal, name) = Terminal::new();
+    let folder = server::Folder::new();
+    let (store, device) = (folder.0.join("mail.store"), folder.0.join("tty"));
+    std::os::unix::fs::symlink(name, &device).expect("links");
+    let mut format = Command::new(server::POSTFACH);
+    server::run(format.args(["format", "--size", "2G", "--store"]).arg(&store), b"");
+    let serial = device.to_string_lossy();
+    let options = [&["--serial", &*serial], options].concat();
+    let server = Server::serve_store(folder, store, &[], &options);
+    server.console(&["admin", "passwd"], &format!("{SESAME}\n"));
+    terminal.until("New password: ");
+    terminal.send(b"\r");
+    terminal.until("the password is empty");
+    terminal.until("Password: ");
+    terminal.log_in();
+    (terminal, device, server)
+}
+
+/// Another terminal at the same device: the one before has hung up.
+fn replaced(device: &Path) -> Terminal {
+    let (terminal, name) = Terminal::new();
+    let new = device.with_extension("new");
+    std::os::unix::fs::symlink(name, &new).expect("links");
+    std::fs::rename(new, device).expect("replaces");
+    terminal
+}
+
 impl Terminal {
     /// A line, and the name of the server's end.
     fn new() -> (Terminal, String) {
-        let pty = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("has a pty");
+        let pty = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("has a pty");
         grantpt(&pty).expect("grants");
         unlockpt(&pty).expect("unlocks");
         let name = ptsname(&pty, Vec::new()).expect("has a name").to_string_lossy().into_owned();
@@ -33,16 +69,48 @@ impl Terminal {
         self.pty.write_all(bytes).expect("writes");
     }
 
+    fn log_in(&mut self) {
+        self.send(format!("{SESAME}\r").as_bytes());
+        self.until("postfach> ");
+    }
+
+    /// Sends everything at once, as fast as the line takes it, and hears meanwhile.
+    fn paste(&mut self, bytes: Vec<u8>) -> std::thread::JoinHandle<()> {
+        let mut pty = self.pty.try_clone().expect("is cloned");
+        std::thread::spawn(move || pty.write_all(&bytes).expect("writes"))
+    }
+
+    /// Sends at a steady pace, as a line without flow control does: what the other end has no room for is gone. How much that was, bytes.
+    fn stream(&mut self, bytes: Vec<u8>) -> std::thread::JoinHandle<usize> {
+        let mut pty = self.pty.try_clone().expect("is cloned");
+        rustix::io::ioctl_fionbio(&pty, true).expect("does not block");
+        std::thread::spawn(move || {
+            let mut lost = 0;
+            for part in bytes.chunks(500) {
+                lost += part.len() - pty.write(part).unwrap_or_default();
+                // Twenty times the speed of a real one.
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            lost
+        })
+    }
+
     /// Waits until this is heard; returns everything up to and with it.
+    #[track_caller]
     fn until(&mut self, wanted: &str) -> String {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut from = 0;
         loop {
-            let at = self.heard.windows(wanted.len()).position(|part| part == wanted.as_bytes());
-            if let Some(at) = at {
+            // What has been searched is not searched again: a paste is answered with megabytes.
+            let new = &self.heard[from..];
+            let at = new.windows(wanted.len()).position(|part| part == wanted.as_bytes());
+            if let Some(at) = at.map(|at| from + at) {
                 let heard: Vec<u8> = self.heard.drain(..at + wanted.len()).collect();
                 return String::from_utf8_lossy(&heard).into_owned();
             }
-            let heard = || String::from_utf8_lossy(&self.heard).into_owned();
+            from = self.heard.len().saturating_sub(wanted.len() - 1);
+            let heard =
+                || String::from_utf8_lossy(&self.heard[self.heard.len().saturating_sub(5000)..]).into_owned();
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "waits for {wanted:?}, heard {:?}", heard());
             let mut polled = [PollFd::new(&self.pty, PollFlags::IN)];
@@ -87,8 +155,10 @@ fn the_console_is_spoken_on_a_serial_line() {
         std::thread::sleep(Duration::from_millis(10));
     }
 
-    // Typed with a mistake, noise and an arrow key.
-    terminal.send(b"domaim\x7fn \xff\x00\x1b[Alist\r");
+    // Typed with a mistake and an arrow key, after noise; and with noise in it.
+    terminal.send(b"doma\xffin list\r");
+    assert!(terminal.until("postfach> ").contains("noise"));
+    terminal.send(b"\xff\x00domaim\x7fn \x1b[24~list\r");
     let heard = terminal.until("postfach> ");
     assert!(heard.contains("\r\nexample.test\r\n"), "{heard:?}");
     terminal.send(b"mailbox list\r\nalias list\rhelp alias\n");
@@ -108,6 +178,195 @@ fn the_console_is_spoken_on_a_serial_line() {
     terminal.until("postfach> ");
     assert!(server.stop());
     terminal.until("the server is stopping");
+}
+
+/// Every kind of command that `show config` prints, and one whose password is hashed while the rest comes in.
+fn configuration(aliases: usize) -> (Vec<String>, Vec<String>) {
+    let mut lines: Vec<String> = (0..40).map(|n| format!("domain add d{n}.test")).collect();
+    lines.extend((0..24).map(|n| format!("mailbox add m{n}@d{n}.test size S hash {PHC}")));
+    let asked = ["mailbox add asked@d0.test size S", "opened, sesame", "opened, sesame"];
+    let mut typed = lines.clone();
+    typed.extend(asked.map(String::from));
+    let aliases: Vec<String> = (0..aliases)
+        .map(|n| format!("alias add a{n}@d{}.test m{}@d{}.test", n % 40, n % 24, n % 24))
+        .collect();
+    typed.extend_from_slice(&aliases);
+    lines.extend(aliases);
+    (typed, lines)
+}
+
+#[test]
+fn a_configuration_is_pasted_at_full_speed() {
+    let (mut terminal, _, server) = logged_in(&[]);
+    // With CR, LF and CR LF; the last one is more than all buffers together hold.
+    for (end, aliases) in [("\r", 933), ("\n", 933), ("\r\n", 3000)] {
+        let (typed, lines) = configuration(aliases);
+        assert!(typed.len() >= 1000);
+        let mut pasted = typed.join(end);
+        pasted.push_str(end);
+        pasted.push_str("# the end");
+        let pasting = terminal.paste(pasted.into_bytes());
+        let heard = terminal.until("postfach> # the end");
+        pasting.join().expect("pastes");
+        assert_eq!(heard.matches("already").count(), 0, "{heard}");
+        assert_eq!(heard.matches("Mail for d").count(), 40);
+        assert_eq!(heard.matches(" goes to ").count(), aliases);
+        // In force, in this order where it matters, and nothing else.
+        let config = server.console(&["show", "config"], "");
+        let shown: HashSet<&str> = config.lines().collect();
+        let missing: Vec<_> = lines.iter().filter(|line| !shown.contains(line.as_str())).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let domains: Vec<&str> = config.lines().filter(|line| line.starts_with("domain add d")).collect();
+        assert_eq!(domains, lines[..40]);
+        assert!(config.contains("mailbox add asked@d0.test size S hash $argon2id$"));
+        assert_eq!(shown.len(), lines.len() + 5, "{config}");
+        // All of it away again, pasted too.
+        let mut gone: Vec<String> = (0..24).map(|n| format!("mailbox remove m{n}@d{n}.test\r")).collect();
+        gone.push(String::from("mailbox remove asked@d0.test\r"));
+        gone.extend((0..40).map(|n| format!("domain remove d{n}.test\r")));
+        gone.push(String::from("# gone"));
+        terminal.send(format!("\x15{}", gone.concat()).as_bytes());
+        terminal.until("postfach> # gone");
+        assert_eq!(server.console(&["domain", "list"], ""), "example.test\n");
+        terminal.send(b"\x15");
+    }
+}
+
+#[test]
+fn a_line_without_flow_control_loses_nothing() {
+    // Every commit takes longer than the kernel's buffer lasts, and so do the passwords.
+    let (mut terminal, _, server) = logged_in(&["--flush-delay", "200"]);
+    let (mut typed, lines) = configuration(933);
+    for n in 0..3 {
+        typed.insert(
+            100 * n + 100,
+            format!("mailbox passwd m{n}@d{n}.test\rchanged, sesame\rchanged, sesame"),
+        );
+    }
+    let streaming = terminal.stream((typed.join("\r") + "\r# the end").into_bytes());
+    let heard = terminal.until("postfach> # the end");
+    assert_eq!(streaming.join().expect("streams"), 0, "bytes had no room");
+    assert_eq!(heard.matches("only the new one works").count(), 3);
+    assert_eq!(heard.matches(" goes to ").count(), 933);
+    let config = server.console(&["show", "config"], "");
+    let changed = |line: &&String| !config.contains(line.as_str());
+    assert_eq!(lines.iter().filter(changed).count(), 3, "{config}");
+}
+
+#[test]
+fn whoever_comes_after_a_hang_up_logs_in_and_waits() {
+    let (mut terminal, device, mut server) = logged_in(&[]);
+    terminal.send(b"mailbox remo");
+    terminal.until("mailbox remo");
+    // The cable is pulled: the next one finds no login and no line begun.
+    drop(terminal);
+    let mut terminal = replaced(&device);
+    terminal.until("Password: ");
+    terminal.send(format!("ve {ANNA}\r").as_bytes());
+    terminal.until("Wrong password.");
+    terminal.until("Password: ");
+    // Wrong passwords count on through a hang-up, and so does the time to wait.
+    terminal.send(b"wrong\r");
+    drop(terminal);
+    let mut terminal = replaced(&device);
+    let heard = terminal.until("Password: ");
+    let start = Instant::now();
+    terminal.send(b"wrong\r");
+    terminal.until("Wrong password.");
+    assert!(start.elapsed() >= Duration::from_secs(if heard.contains("wait ") { 8 } else { 4 }), "{heard}");
+    terminal.until("Password: ");
+    terminal.log_in();
+    terminal.send(b"mailbox list\r");
+    assert!(terminal.until("postfach> ").contains(ANNA));
+    // Unplugged while a password is typed: nothing is set.
+    terminal.send(b"admin passwd\r");
+    terminal.until("New password: ");
+    terminal.send(b"half a pass");
+    drop(terminal);
+    let mut terminal = replaced(&device);
+    terminal.until("Password: ");
+    terminal.log_in();
+    assert!(server.stop());
+}
+
+#[test]
+fn noise_does_nothing() {
+    let (mut terminal, _, server) = logged_in(&[]);
+    let mut seed = 0x9e37_79b9_u32;
+    let mut noise = |count: usize, most: u32| -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.resize_with(count, || {
+            seed ^= seed << 13;
+            seed ^= seed >> 17;
+            seed ^= seed << 5;
+            (seed % most) as u8
+        });
+        // What would log us out, or ask something, is not noise.
+        bytes.retain(|byte| !matches!(byte, 0x04));
+        bytes
+    };
+    let config = server.console(&["show", "config"], "");
+    for noise in [vec![0; 100_000], vec![0xff; 100_000], noise(200_000, 256), noise(50_000, 32)] {
+        let pasting = terminal.paste(noise);
+        // Ctrl-C ends whatever it has begun.
+        pasting.join().expect("pastes");
+        terminal.send(b"\x03domain list\r# heard");
+        let heard = terminal.until("postfach> # heard");
+        assert!(heard.ends_with("domain list\r\nexample.test\r\npostfach> # heard"));
+        let drives = |letter: char| letter.is_control() && !"\r\n\u{7}\u{8}".contains(letter);
+        assert!(!heard.contains(drives), "what comes in as an escape sequence does not go out");
+        terminal.send(b"\x03");
+        terminal.until("^C\r\npostfach> ");
+    }
+    terminal.send(b"exit\r");
+    terminal.until("Password: ");
+    // Before login, too: what is no text is no password, and makes nobody wait.
+    let mut flood = Vec::new();
+    (0..2000).for_each(|_| flood.extend_from_slice(b"\xff\x00x\xfe\r"));
+    let pasting = terminal.paste(flood);
+    terminal.until("there was noise on the line");
+    pasting.join().expect("pastes");
+    terminal.send(b"\r");
+    let start = Instant::now();
+    terminal.log_in();
+    assert!(start.elapsed() < Duration::from_secs(60));
+    assert_eq!(server.console(&["show", "config"], ""), config);
+}
+
+#[test]
+fn what_peers_say_cannot_drive_the_terminal() {
+    let (mut terminal, _, server) = logged_in(&[]);
+    let mut peer = server.connect(25);
+    let mut said = [0; 4096];
+    for line in [
+        &b"EHLO \x1b]0;owned\x07\x1b[2J\r\n"[..],
+        b"EHLO evil.example\r\n",
+        b"MAIL FROM:<\xc2\x9b31m@evil.example>\r\n",
+        b"RCPT TO:<\xe2\x80\xae@example.test>\r\n",
+        b"\x1b[6n\r\n",
+    ] {
+        let _ = peer.read(&mut said).expect("answers");
+        peer.write_all(line).expect("writes");
+    }
+    let mut pop = server.connect(110);
+    let _ = pop.read(&mut said).expect("greets");
+    pop.write_all(b"USER \x1b[2J\r\nPASS \x1b[2J\r\n").expect("writes");
+    for command in [
+        "status",
+        "mailbox list",
+        "show config",
+        "mailbox add \u{202e}x@example.test generate",
+        "help \u{9b}",
+    ] {
+        terminal.send(format!("{command}\r# {command}").as_bytes());
+        let heard = terminal.until("postfach> # ");
+        assert!(!heard.contains(|letter: char| letter.is_control() && !"\r\n".contains(letter)), "{heard:?}");
+        assert!(!heard.contains('\u{202e}'), "{heard:?}");
+        terminal.send(b"\x03");
+        terminal.until("^C\r\npostfach> ");
+    }
+    let logged = server.logged().join("\n");
+    assert!(!logged.contains(|letter: char| letter.is_control() && letter != '\n'), "{logged:?}");
 }
 
 #[test]
@@ -161,4 +420,43 @@ fn a_person_types_a_password_twice_and_it_is_not_shown() {
     assert!(heard.contains("interrupted"), "{heard}");
     terminal.send(b"echo\n");
     terminal.until("echo");
+}
+
+#[test]
+fn the_console_on_a_terminal_of_its_own_edits_lines_too() {
+    let folder = server::Folder::new();
+    let store = folder.0.join("mail.store");
+    let mut format = Command::new(server::POSTFACH);
+    server::run(format.args(["format", "--size", "512M", "--store"]).arg(&store), b"");
+    let mut serving = None;
+    // With the store to itself, and with a server.
+    for domains in ["domains yet. Add one", "example.test"] {
+        let (mut terminal, device) = Terminal::new();
+        let screen = File::options().read(true).write(true).open(device).expect("opens");
+        let end = || screen.try_clone().expect("is cloned");
+        let mut console = Command::new(server::POSTFACH);
+        console.args(["console", "--store"]).arg(&store).stdin(end()).stdout(end()).stderr(end());
+        let mut child = console.spawn().expect("starts");
+        terminal.until("postfach> ");
+        terminal.send(b"xdomai\x01\x1b[3~\x05n l\tx\x7f\r");
+        let heard = terminal.until("\npostfach> ").replace('\r', "");
+        assert!(heard.contains("domain list ") && heard.contains(domains), "{heard:?}");
+        terminal.send(b"\x1b[A\r");
+        terminal.until("domain list ");
+        terminal.until("postfach> ");
+        terminal.send(b"admin passwd\r");
+        terminal.until("New password: ");
+        terminal.send(b"sesame\rsesame\r");
+        let heard = terminal.until("postfach> ");
+        assert!(heard.contains("password is set") && !heard.contains("sesame"), "{heard}");
+        terminal.send(b"x\x03exit\r");
+        let status = server::wait(&mut child, Duration::from_secs(30)).expect("ends");
+        assert_eq!(status.code(), Some(0));
+        // The terminal is as it was.
+        terminal.send(b"echo\n");
+        terminal.until("echo");
+        serving =
+            serving.or_else(|| Some(Server::serve_store(server::Folder::new(), store.clone(), &[], &[])));
+    }
+    drop(serving);
 }

@@ -101,14 +101,16 @@ impl Index {
 
     /// Notes where the first piece and the structure lie, as far as that is not known.
     pub(super) fn learn(&mut self, body: BodyId, first: Option<Slot>, structure: Option<Slot>) {
-        self.highest = self.highest.max(body);
-        let entry = self.bodies.entry(body).or_default();
-        for (known, told) in [(&mut entry.first, first), (&mut entry.structure, structure)] {
-            if let Some(slot) = told.filter(|_| *known == Slot::NONE) {
-                *known = slot;
-                count(&mut self.live, self.segment_bytes, slot, true);
+        self.expect(body);
+        let (live, segment_bytes) = (&mut self.live, self.segment_bytes);
+        self.bodies.change(body, |body| {
+            for (known, told) in [(&mut body.first, first), (&mut body.structure, structure)] {
+                if let Some(slot) = told.filter(|_| *known == Slot::NONE) {
+                    *known = slot;
+                    count(live, segment_bytes, slot, true);
+                }
             }
-        }
+        });
     }
 
     /// Notes where a further piece lies, if that is not known.

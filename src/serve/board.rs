@@ -29,6 +29,7 @@ use smol::future::FutureExt;
 
 use crate::limits::BOARD_SECONDS;
 use crate::session::console::NetworkFacts;
+use crate::session::console::text::{Text, both, text};
 use crate::store::Network;
 use crate::store::network::{Ipv4, Ipv6};
 
@@ -99,15 +100,21 @@ impl Board {
             let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if applied.as_ref() != Some(&wanted) {
                 let result = self.run(&["network"], &environment(&wanted)).await;
-                let problem = result.err().map(|why| format!("The network could not be set up: {why}"));
+                let problem = result.err().map(|why| {
+                    text!(
+                        "The network could not be set up: ",
+                        "Das Netzwerk konnte nicht eingerichtet werden: "
+                    )
+                    .and(why)
+                });
                 if let Some(problem) = &problem {
-                    log::warn!("{problem}");
+                    log::warn!("{}", problem.en);
                 }
                 self.facts.lock().unwrap_or_else(PoisonError::into_inner).problem = problem;
                 (applied, soon) = (Some(wanted), LOOKS_SOON);
             }
             if let Err(why) = self.look().await {
-                log::warn!("the network could not be looked at: {why}");
+                log::warn!("the network could not be looked at: {}", why.en);
             }
             let pause = if soon > 0 { LOOK_SOON } else { LOOK };
             soon = u32::saturating_sub(soon, 1);
@@ -123,7 +130,7 @@ impl Board {
     ///
     /// # Errors
     /// The program's, as a clause.
-    pub async fn look(&self) -> Result<(), String> {
+    pub async fn look(&self) -> Result<(), Text> {
         let said = self.run(&["state"], &[]).await?;
         let mut facts = parse(&said);
         let mut known = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,18 +149,21 @@ impl Board {
     ///
     /// # Errors
     /// Nothing answers, or the program's, as a clause.
-    pub async fn ping(&self, address: &str) -> Result<String, String> {
+    pub async fn ping(&self, address: &str) -> Result<String, Text> {
         self.run(&["ping", address], &[]).await
     }
 
-    async fn run(&self, words: &[&str], environment: &[(&str, String)]) -> Result<String, String> {
+    async fn run(&self, words: &[&str], environment: &[(&str, String)]) -> Result<String, Text> {
         let mut command = smol::process::Command::new(&self.program);
         command.args(words).envs(environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let ended = async { command.output().await.map_err(|error| error.to_string()) };
+        let ended = async { command.output().await.map_err(|error| text!("{error}", "{error}")) };
         let late = async {
             Timer::after(Duration::from_secs(u64::from(BOARD_SECONDS))).await;
-            Err(format!("it took more than {BOARD_SECONDS} s"))
+            Err(text!(
+                "it took more than {BOARD_SECONDS} s",
+                "es hat mehr als {BOARD_SECONDS} Sek. gebraucht"
+            ))
         };
         let output = ended.or(late).await?;
         let text =
@@ -162,8 +172,10 @@ impl Board {
             return Ok(text(&output.stdout));
         }
         let (said, errors) = (text(&output.stdout), text(&output.stderr));
-        let why = errors.lines().last().or(said.lines().last()).unwrap_or("without a word");
-        Err(format!("{} {} has failed: {why}", self.program.display(), words.join(" ")))
+        let why = errors.lines().last().or(said.lines().last());
+        let why = why.map_or(both("without a word", "ohne ein Wort").into(), |why| text!("{why}", "{why}"));
+        let (program, verb) = (self.program.display(), words.join(" "));
+        Err(text!("{program} {verb} has failed: ", "{program} {verb} ist fehlgeschlagen: ").and(why))
     }
 
     /// Becomes the program that stops the machine. Returns only if it cannot be started.
@@ -255,7 +267,7 @@ mod tests {
             smol::block_on(Board::new(PathBuf::from(program)).run(words, &[]))
         };
         assert_eq!(said("/bin/echo", &["state"]), Ok(String::from("state\n")));
-        assert!(said("/bin/false", &["state"]).unwrap_err().contains("/bin/false state has failed"));
+        assert!(said("/bin/false", &["state"]).unwrap_err().en.contains("/bin/false state has failed"));
         assert!(said("/nonexistent", &["state"]).is_err());
     }
 }

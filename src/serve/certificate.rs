@@ -11,6 +11,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use super::tls;
 use crate::limits::CERTIFICATE_BYTES_MAX;
+use crate::session::console::text::{Text, text};
 use crate::session::job::CertificateFacts;
 use crate::store::Certificate;
 use crate::types::Time;
@@ -19,24 +20,34 @@ use crate::types::Time;
 ///
 /// # Errors
 /// What is wrong, as a clause.
-pub fn read(pem: &[u8]) -> Result<Certificate, String> {
+pub fn read(pem: &[u8]) -> Result<Certificate, Text> {
     if pem.len() > CERTIFICATE_BYTES_MAX {
-        return Err(format!("it is longer than {CERTIFICATE_BYTES_MAX} bytes"));
+        return Err(text!(
+            "it is longer than {CERTIFICATE_BYTES_MAX} bytes",
+            "es ist länger als {CERTIFICATE_BYTES_MAX} Bytes"
+        ));
     }
-    let damaged = |error| format!("the PEM text is damaged: {error}");
+    let damaged = |error| text!("the PEM text is damaged: {error}", "der PEM-Text ist beschädigt: {error}");
     let chain: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(pem)
         .map(|certificate| certificate.map(|der| der.to_vec()).map_err(damaged))
         .collect::<Result<_, _>>()?;
     if chain.is_empty() {
-        return Err(String::from(
+        return Err(text!(
             "there is no certificate in it: it begins with -----BEGIN CERTIFICATE-----",
+            "darin ist kein Zertifikat: Es beginnt mit -----BEGIN CERTIFICATE-----"
         ));
     }
     if pem.windows(9).any(|bytes| bytes == b"ENCRYPTED") {
-        return Err(String::from("the key is encrypted: give it without a password"));
+        return Err(text!(
+            "the key is encrypted: give it without a password",
+            "der Schlüssel ist verschlüsselt: Geben Sie ihn ohne Passwort"
+        ));
     }
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
-        String::from("there is no private key in it: it begins with -----BEGIN PRIVATE KEY-----")
+        text!(
+            "there is no private key in it: it begins with -----BEGIN PRIVATE KEY-----",
+            "darin ist kein privater Schlüssel: Er beginnt mit -----BEGIN PRIVATE KEY-----"
+        )
     })?;
     let key = key.secret_der().to_vec();
     // The key's certificate comes first, wherever it was put.
@@ -56,9 +67,12 @@ pub fn read(pem: &[u8]) -> Result<Certificate, String> {
     }
     Err(match why {
         Some(rustls::Error::InconsistentKeys(_)) | None => {
-            String::from("the key belongs to none of the certificates")
+            text!(
+                "the key belongs to none of the certificates",
+                "der Schlüssel gehört zu keinem der Zertifikate"
+            )
         }
-        Some(error) => format!("it cannot be used: {error}"),
+        Some(error) => text!("it cannot be used: {error}", "es kann nicht benutzt werden: {error}"),
     })
 }
 
@@ -122,7 +136,7 @@ mod tests {
         // In any order, the key's own comes first.
         let read_back = read(format!("words\n{stranger}{key}{own}").as_bytes()).unwrap();
         assert_eq!(read_back.chain, [made.chain[0].clone(), other.chain[0].clone()]);
-        let why = |text: &str| read(text.as_bytes()).map(|_| ()).unwrap_err();
+        let why = |text: &str| read(text.as_bytes()).map(|_| ()).unwrap_err().en;
         assert!(why("").contains("no certificate"));
         assert!(why(&own).contains("no private key"));
         assert!(why(&format!("{stranger}{key}")).contains("belongs to none"));

@@ -17,6 +17,7 @@ use smol::Timer;
 use smol::future::FutureExt;
 
 use super::board::Board;
+use crate::session::console::text::{Text, text};
 use crate::session::console::{Answered, ClockFacts, ServersFrom};
 
 /// Who is asked when nobody has named anybody.
@@ -57,7 +58,7 @@ struct State {
     /// The owner's servers.
     servers: Vec<String>,
     last: Option<(String, Instant, f64)>,
-    problem: Option<String>,
+    problem: Option<Text>,
     /// A large step that has been told once.
     suspect: Option<f64>,
     resting: Vec<(String, Instant)>,
@@ -71,7 +72,7 @@ enum Bad {
     /// The server wants to be left alone.
     Kiss(String),
     /// All else, as a clause.
-    Other(String),
+    Other(Text),
 }
 
 impl Clock {
@@ -114,7 +115,7 @@ impl Clock {
     ///
     /// # Errors
     /// Why there was no good answer.
-    pub async fn ask_now(&self) -> Result<(), String> {
+    pub async fn ask_now(&self) -> Result<(), Text> {
         let asked = self.asked.listen();
         self.now.notify(usize::MAX);
         let late = async {
@@ -190,8 +191,9 @@ impl Clock {
                     && state.suspect.is_none_or(|before| (before - offset).abs() > AGREEMENT_SECONDS) =>
             {
                 state.suspect = Some(offset);
-                Some(format!(
-                    "{server} says that the clock is {offset:.0} s off; it is asked again before that is believed"
+                Some(text!(
+                    "{server} says that the clock is {offset:.0} s off; it is asked again before that is believed",
+                    "{server} sagt, dass die Uhr {offset:.0} Sek. falsch geht; bevor das geglaubt wird, wird noch einmal gefragt"
                 ))
             }
             Ok(offset) => {
@@ -204,20 +206,26 @@ impl Clock {
                         state.last = Some((server, Instant::now(), offset));
                         None
                     }
-                    Err(error) => Some(format!("the clock cannot be set: {error}")),
+                    Err(error) => Some(text!(
+                        "the clock cannot be set: {error}",
+                        "die Uhr kann nicht gestellt werden: {error}"
+                    )),
                 }
             }
             Err(Bad::Kiss(why)) => {
                 state.resting.push((server.clone(), Instant::now()));
-                Some(format!("{server} wants to be left alone: {why}"))
+                Some(text!(
+                    "{server} wants to be left alone: {why}",
+                    "{server} will in Ruhe gelassen werden: {why}"
+                ))
             }
-            Err(Bad::Other(why)) => Some(format!("{server}: {why}")),
+            Err(Bad::Other(why)) => Some(text!("{server}: ", "{server}: ").and(why)),
         };
         match &problem {
             None => state.failures = 0,
             Some(problem) => {
                 if state.problem.as_ref() != Some(problem) {
-                    log::warn!("clock: {problem}");
+                    log::warn!("clock: {}", problem.en);
                 }
                 // A second server should confirm a large step.
                 state.failures = state.failures.saturating_add(1);
@@ -229,7 +237,7 @@ impl Clock {
 
 /// Asks a server: by how much the clock is late, seconds. Takes as long as the network lets it.
 fn ask(server: &str) -> Result<f64, Bad> {
-    let other = |error: &dyn std::fmt::Display| Bad::Other(error.to_string());
+    let other = |error: &dyn std::fmt::Display| Bad::Other(text!("{error}", "{error}"));
     let address = resolve(server).map_err(|error| other(&error))?;
     let bind: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -242,20 +250,26 @@ fn ask(server: &str) -> Result<f64, Bad> {
         SynchronizationError::IOError(error)
             if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) =>
         {
-            Bad::Other(String::from("no answer"))
+            Bad::Other(text!("no answer", "keine Antwort"))
         }
         error => other(&error),
     })?;
     let offset = result.clock_offset().as_secs_f64();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     if !offset.is_finite() || now + offset < FLOOR_SECONDS {
-        return Err(Bad::Other(String::from("it tells a time before this program was made")));
+        return Err(Bad::Other(text!(
+            "it tells a time before this program was made",
+            "er nennt eine Zeit, bevor dieses Programm gemacht wurde"
+        )));
     }
     // What it says it has taken cannot be more than it has, nor less than nothing.
     let delay = result.round_trip_delay().as_secs_f64();
     if !(-DELAY_TOLERANCE_SECONDS..before.elapsed().as_secs_f64() + DELAY_TOLERANCE_SECONDS).contains(&delay)
     {
-        return Err(Bad::Other(String::from("its times contradict each other")));
+        return Err(Bad::Other(text!(
+            "its times contradict each other",
+            "seine Zeiten widersprechen einander"
+        )));
     }
     Ok(offset)
 }
@@ -378,7 +392,7 @@ mod tests {
         assert_eq!(clock.pause(), INTERVAL);
         take(5.0);
         take(90_000.0);
-        assert!(clock.facts().problem.unwrap().contains("asked again"));
+        assert!(clock.facts().problem.unwrap().en.contains("asked again"));
         assert_eq!(clock.pause(), RETRY);
         take(-400.0);
         take(90_000.0);
@@ -387,7 +401,7 @@ mod tests {
         assert_eq!(*steps.lock().unwrap(), [5.0, -400.0, 50_004.0]);
         let failing = |_: f64| Err(std::io::Error::other("not allowed"));
         clock.take(String::from("a"), Ok(2.0), &failing);
-        assert!(clock.facts().problem.unwrap().contains("not allowed"));
+        assert!(clock.facts().problem.unwrap().en.contains("not allowed"));
     }
 
     #[test]
@@ -397,12 +411,12 @@ mod tests {
         clock.servers(&[String::from("a"), String::from("b")]);
         assert_eq!(clock.next_server().as_deref(), Some("a"));
         let fail = |server: &str, bad| clock.take(String::from(server), Err(bad), &|_| Ok(()));
-        fail("a", Bad::Other(String::from("no answer")));
+        fail("a", Bad::Other(text!("no answer", "keine Antwort")));
         assert_eq!((clock.next_server().as_deref(), clock.pause()), (Some("b"), RETRY));
         fail("b", Bad::Kiss(String::from("denied")));
         for _ in 0..20 {
             assert_eq!(clock.next_server().as_deref(), Some("a"));
-            fail("a", Bad::Other(String::from("no answer")));
+            fail("a", Bad::Other(text!("no answer", "keine Antwort")));
         }
         assert_eq!(clock.pause(), INTERVAL);
         fail("a", Bad::Kiss(String::from("denied")));

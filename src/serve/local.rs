@@ -2,7 +2,8 @@
 //! in this process.
 //!
 //! It refuses to understand commands: it carries lines there and text back, and does what the marks of [`crate::session::console`] ask for.
-//! It takes turns with the session, so one thread is enough, and a terminal's echo is off exactly while a password is typed.
+//! It takes turns with the session, so one thread is enough, and a terminal's echo is off exactly while a password is typed. For a person
+//! at a terminal it carries every key there and what is to be shown back: lines are edited as on the serial line, by the session.
 
 use std::io::{self, BufRead, IsTerminal, Read, StdinLock, Write};
 use std::os::unix::net::UnixStream;
@@ -10,11 +11,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
 use super::secret::Secrets;
 use super::{Error, Options, connection, console_socket, fingerprint, host_name, machine, open};
-use crate::session::console::line::{Editor, Event, LINE_BYTES_MAX};
+use crate::limits::CONSOLE_COLUMNS;
+use crate::session::console::line::{Editor, Event, Kind, LINE_BYTES_MAX};
 use crate::session::console::{Console, DONE, FAILED, Facts, Mode, WANT_LINE, WANT_SECRET};
 use crate::session::{Context, Farewell, Inbox, Input, Io, Next, Peer, Session, gate};
 use crate::store::Shared;
@@ -38,6 +41,8 @@ pub fn console(store: &Path, command: &[String]) -> Result<bool, Error> {
     let manner = match (&command, person) {
         (Some(_), true) => "command ask",
         (Some(_), false) => "command",
+        (None, true) if io::stdout().is_terminal() => return typed(connect(store)?),
+        // Somebody reads along.
         (None, true) => "terminal",
         (None, false) => "script",
     };
@@ -46,6 +51,38 @@ pub fn console(store: &Path, command: &[String]) -> Result<bool, Error> {
     let stdin = io::stdin().lock();
     Client { link, stdin, command, person, failed: false, to_stderr: false, quiet: None }
         .run(manner == "terminal")
+}
+
+/// A person's terminal: keys go there, and what comes back is shown. True: the person has left.
+fn typed(mut link: Link) -> Result<bool, Error> {
+    let columns = termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    let columns = if columns == 0 { CONSOLE_COLUMNS } else { columns };
+    let failed = |error| Error::new(format!("cannot read from the terminal: {error}"));
+    let _raw = Quiet::start().map_err(failed)?;
+    link.send(format!("typed {columns}\n").as_bytes())?;
+    let mut keys = [0; 1024];
+    loop {
+        let (pressed, said) = link.ready().map_err(failed)?;
+        if said {
+            let said = link.receive()?;
+            let text = said.split(|byte| *byte == DONE).next().unwrap_or_default();
+            let mut out = io::stdout().lock();
+            let _closed = out.write_all(text).and_then(|()| out.flush());
+            match said.is_empty() {
+                _ if text.len() < said.len() => return Ok(true),
+                true => return Err(cut()),
+                false => continue,
+            }
+        }
+        if pressed {
+            let count = rustix::io::read(io::stdin(), &mut keys).map_err(|error| failed(error.into()))?;
+            match keys.get(..count) {
+                Some(pressed) if count > 0 => link.send(pressed)?,
+                _ => link.end(),
+            }
+            keys.fill(0);
+        }
+    }
 }
 
 /// The way to the session.
@@ -101,6 +138,20 @@ impl Link {
             Link::Socket(stream) => drop(stream.shutdown(std::net::Shutdown::Write)),
             Link::Here(here) => here.drive(Input::Eof),
         }
+    }
+
+    /// Waits for a person or the session: whether a key has been pressed, and whether something has been said.
+    fn ready(&self) -> io::Result<(bool, bool)> {
+        let stdin = io::stdin();
+        let mut polled = vec![PollFd::new(&stdin, PollFlags::IN)];
+        match self {
+            Link::Socket(stream) => polled.push(PollFd::new(stream, PollFlags::IN)),
+            Link::Here(here) if here.ended || !here.said.is_empty() => return Ok((false, true)),
+            Link::Here(_) => {}
+        }
+        rustix::io::retry_on_intr(|| poll(&mut polled, None))?;
+        let is_ready = |index: usize| polled.get(index).is_some_and(|fd| !fd.revents().is_empty());
+        Ok((is_ready(0), is_ready(1)))
     }
 
     /// What the session says; nothing when the conversation is over.
@@ -327,7 +378,9 @@ impl Client {
 
     /// A line typed while the echo is off; None when Ctrl-D was typed instead.
     fn secret(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let (mut editor, mut inbox, mut echo) = (Editor::new(true), Inbox::default(), Vec::new());
+        let (mut editor, mut inbox) = (Editor::terminal(None), Inbox::default());
+        let mut echo = Vec::new();
+        editor.start(Kind::Secret, "");
         loop {
             let bytes = self.stdin.fill_buf()?;
             let count = bytes.len().min(1);
@@ -346,7 +399,11 @@ impl Client {
                 Some(Event::Interrupt) => {
                     return Err(io::Error::other("interrupted, nothing has been changed."));
                 }
-                Some(Event::TooLong) | None => {}
+                Some(Event::TooLong) => return Err(io::Error::other("the password is too long.")),
+                Some(Event::Lost | Event::Noise) => {
+                    return Err(io::Error::other("there was noise on the line."));
+                }
+                Some(Event::Complete { .. } | Event::Question) | None => {}
             }
         }
     }

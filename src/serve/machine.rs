@@ -11,7 +11,8 @@ use super::board::Board;
 use super::clock::Clock;
 use super::{Options, Server, certificate, connection, logger, tls};
 use crate::limits::{CLOCK_SAVED_SECONDS, TRIAL_SECONDS};
-use crate::session::console::{ClockFacts, NetworkFacts};
+use crate::session::console::text::{Text, text};
+use crate::session::console::{Attempts, ClockFacts, NetworkFacts};
 use crate::session::job::CertificateFacts;
 use crate::session::{Job, JobAnswer};
 
@@ -22,6 +23,8 @@ pub struct Machine {
     pub board: Option<Arc<Board>>,
     /// On a box.
     pub clock: Option<Arc<Clock>>,
+    /// Wrong passwords at the serial line.
+    pub attempts: Arc<Attempts>,
     /// DER, and what it says.
     certificate: Mutex<(Vec<u8>, CertificateFacts)>,
     /// How long a trial lasts.
@@ -109,7 +112,7 @@ pub fn start(server: &Arc<Server>) {
 /// Does a job.
 pub async fn answer(server: &Arc<Server>, job: Job) -> JobAnswer {
     let machine = &server.machine;
-    let failed = |result: Result<(), String>| result.map_or_else(JobAnswer::Failed, |()| JobAnswer::Done);
+    let failed = |result: Result<(), Text>| result.map_or_else(JobAnswer::Failed, |()| JobAnswer::Done);
     match (job, &machine.board, &machine.clock) {
         (Job::Settle, ..) => {
             settle(server);
@@ -139,7 +142,7 @@ pub fn answer_alone(job: Job) -> JobAnswer {
     match job {
         Job::MakeCertificate { host, domains } => {
             let made = tls::self_signed(&host, &domains, connection::year());
-            made.map_or_else(|error| JobAnswer::Failed(error.to_string()), whole)
+            made.map_or_else(|error| JobAnswer::Failed(text!("{error}", "{error}")), whole)
         }
         Job::ReadCertificate { mut pem } => {
             let read = certificate::read(&pem);
@@ -191,11 +194,16 @@ async fn ping(board: &Board, host: String) -> JobAnswer {
     });
     let address = match found.await {
         Ok(Some(address)) => address.ip().to_string(),
-        Ok(None) => return JobAnswer::Failed(format!("{host} has no address")),
-        Err(_) => return JobAnswer::Failed(format!("nobody knows {host}: `network show` says who is asked")),
+        Ok(None) => return JobAnswer::Failed(text!("{host} has no address", "{host} hat keine Adresse")),
+        Err(_) => {
+            return JobAnswer::Failed(text!(
+                "nobody knows {host}: `network show` says who is asked",
+                "niemand kennt {host}: `network show` sagt, wer gefragt wird"
+            ));
+        }
     };
     match board.ping(&address).await {
         Ok(said) => JobAnswer::Said(said),
-        Err(_) => JobAnswer::Failed(format!("{address} does not answer")),
+        Err(_) => JobAnswer::Failed(text!("{address} does not answer", "{address} antwortet nicht")),
     }
 }

@@ -7,6 +7,7 @@
 //! - [`listen`]: ports, the console socket; [`crowd`]: how many connections; [`service`]: the table of ports.
 //! - [`machine`]: what the console is told and has done; [`board`], [`clock`]: a box's network and clock; [`certificate`].
 //! - [`commit`]: the committer, the gate, who is woken. [`load`]: pieces of messages. [`secret`]: passwords. [`tls`].
+//! - [`serial`]: the serial line; [`ring`]: it is read all the time; [`overrun`]: what the kernel has lost of it.
 //! - [`pool`]: threads; [`heap`]: giving memory back; [`logger`].
 
 use std::io;
@@ -41,7 +42,9 @@ mod load;
 mod local;
 pub mod logger;
 mod machine;
+mod overrun;
 mod pool;
+mod ring;
 mod secret;
 mod serial;
 mod service;

@@ -1,8 +1,8 @@
 //! The serial line: a terminal device that speaks the console's language, one login at a time, for as long as the server runs.
 //!
 //! It refuses to understand what is said there: it opens the device, makes it raw, and gives the stream to the loop of all sessions.
-//! 115200 baud, 8 data bits, no parity, no flow control. When the line hangs up (a USB adapter is pulled), it is opened anew.
-//! While a password is hashed the kernel keeps what is typed: 4096 bytes, which is more than a third of a second at this speed.
+//! 115200 baud, 8 data bits, no parity; no flow control but that a terminal is asked to rest when [`ring`](super::ring) and kernel are
+//! full. When the line hangs up (a USB adapter is pulled), the login ends and the line is opened anew.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -12,10 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::OFlags;
-use rustix::termios::{self, ControlModes, OptionalActions, SpecialCodeIndex};
+use rustix::termios::{self, ControlModes, InputModes, OptionalActions, SpecialCodeIndex};
 use smol::{Async, Timer};
 
 use super::listen::converse;
+use super::overrun::Overruns;
+use super::ring;
 use super::service::Service;
 use super::stream::Stream;
 use super::{Error, Server};
@@ -47,6 +49,10 @@ fn open_raw(path: &Path) -> io::Result<Line> {
     // Nobody's modem is asked whether we may speak.
     modes.control_modes |= ControlModes::CLOCAL | ControlModes::CREAD;
     modes.control_modes -= ControlModes::CRTSCTS | ControlModes::CSTOPB;
+    // The kernel says XOFF when it has no room left, before it loses anything.
+    modes.input_modes |= InputModes::IXOFF;
+    // A byte that came with a framing error is read as NUL (termios(3)): noise, and not some other letter.
+    modes.input_modes |= InputModes::INPCK;
     modes.special_codes[SpecialCodeIndex::VMIN] = 1;
     modes.special_codes[SpecialCodeIndex::VTIME] = 0;
     modes.set_speed(SPEED)?;
@@ -64,7 +70,11 @@ pub async fn serve(server: Arc<Server>, path: PathBuf, line: Line) {
                 told = false;
                 let _place = server.crowd.enter(None);
                 let peer = Peer { address: None, tls: false };
-                converse(&server, Service::Serial, Stream::Other(Box::new(open)), peer).await;
+                let (line, reader) = ring::split(open);
+                let mut overruns = Overruns::of(&path);
+                let reading = server.executor.spawn(reader.run(move || overruns.any()));
+                converse(&server, Service::Serial, Stream::Other(Box::new(line)), peer).await;
+                reading.cancel().await;
             }
             // Told once: it may be away for a long time.
             Err(error) if !told => {

@@ -1,5 +1,7 @@
 //! What is served where: the table of ports, and which session speaks on each.
 
+use std::sync::Arc;
+
 use super::{Server, heap};
 use crate::session::Session;
 use crate::session::console::{Console, Facts, Mode};
@@ -78,6 +80,7 @@ pub fn session_of(service: Service, server: &Server) -> Box<dyn Session> {
 /// What the console tells of the server.
 fn facts(server: &Server) -> Facts {
     let (fingerprint, warnings) = (server.fingerprint(), server.warnings().to_vec());
-    let machine = Some(std::sync::Arc::clone(&server.machine) as _);
-    Facts { fingerprint, started: Some(server.started()), warnings, memory: Some(heap::resident), machine }
+    let (started, memory) = (Some(server.started()), Some(heap::resident as _));
+    let (machine, attempts) = (Some(Arc::clone(&server.machine) as _), Arc::clone(&server.machine.attempts));
+    Facts { fingerprint, started, warnings, memory, machine, attempts }
 }

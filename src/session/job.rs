@@ -2,6 +2,7 @@
 //!
 //! The console is the only one who asks. Every job has an end, within the time that serve gives it.
 
+use super::console::text::Text;
 use crate::types::Time;
 
 /// A job.
@@ -64,7 +65,7 @@ pub enum JobAnswer {
     /// What the certificate says.
     Described(CertificateFacts),
     /// It could not be done: a clause in small letters.
-    Failed(String),
+    Failed(Text),
     /// There is nobody to do it: no server runs here.
     Nobody,
 }

@@ -214,6 +214,7 @@ struct Mentioned {
     network: bool,
     host: bool,
     time_servers: bool,
+    language: bool,
     clock: bool,
     /// Entries of the history; empty: none is mentioned.
     history: BTreeSet<u32>,
@@ -238,6 +239,7 @@ impl Mentioned {
             Record::Network(_) => self.network = true,
             Record::HostName(_) => self.host = true,
             Record::TimeServers(_) => self.time_servers = true,
+            Record::Language(_) => self.language = true,
             Record::Clock(_) => self.clock = true,
             Record::Changed { number, .. }
             | Record::Back { number, .. }
@@ -409,6 +411,7 @@ impl Mentioned {
             self.network.then(|| Record::Network(settings.network.clone())),
             self.host.then(|| Record::HostName(settings.host.clone())),
             self.time_servers.then(|| Record::TimeServers(settings.time_servers.clone())),
+            self.language.then_some(Record::Language(settings.language)),
             state.clock.filter(|_| self.clock).map(Record::Clock),
         ];
         copies.extend(set.into_iter().flatten());

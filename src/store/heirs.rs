@@ -39,9 +39,7 @@ impl State {
                 heirs.folders.insert((account.id, folder.id), seen);
             }
         }
-        let mut state = State::default();
-        state.heirs = heirs;
-        state
+        State { heirs, ..State::default() }
     }
 
     /// The log has been read: the heirs take their places.

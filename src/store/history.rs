@@ -250,6 +250,7 @@ fn inverse(state: &State, record: &Record) -> Option<Vec<Record>> {
         Record::Network(_) => vec![Record::Network(settings.network.clone())],
         Record::HostName(_) => vec![Record::HostName(settings.host.clone())],
         Record::TimeServers(_) => vec![Record::TimeServers(settings.time_servers.clone())],
+        Record::Language(_) => vec![Record::Language(settings.language)],
         // They come and go with their account.
         Record::FolderAdded { .. } | Record::Subscribed { .. } => Vec::new(),
         _ => return None,
@@ -397,7 +398,7 @@ impl Access<'_> {
 mod tests {
     use super::*;
     use crate::store::Settings;
-    use crate::types::Class;
+    use crate::types::{Class, Language};
 
     fn changed(number: u32, backs: u32) -> Vec<Record> {
         let (time, command) = (Time(i64::from(number)), format!("change {number}"));
@@ -454,9 +455,12 @@ mod tests {
         let told = |state: &State| {
             let accounts: Vec<_> =
                 state.accounts.values().map(|account| (account.id, account.class)).collect();
-            let Settings { domains, aliases, passwords, network, host, time_servers, .. } = &state.settings;
+            let Settings { domains, aliases, passwords, network, host, time_servers, language, .. } =
+                &state.settings;
             let phcs: Vec<_> = passwords.values().map(|(phc, _)| phc.clone()).collect();
-            format!("{domains:?} {aliases:?} {phcs:?} {network:?} {host} {time_servers:?} {accounts:?}")
+            format!(
+                "{domains:?} {aliases:?} {phcs:?} {network:?} {host} {time_servers:?} {language:?} {accounts:?}"
+            )
         };
         let before = told(&state);
         let mut draft = Draft::begin(&state);
@@ -471,6 +475,7 @@ mod tests {
             Record::Network(Network { dns: vec![[192, 0, 2, 1].into()], ..Network::default() }),
             Record::HostName(String::from("box.two.test")),
             Record::TimeServers(vec![String::from("time.test")]),
+            Record::Language(Language::German),
         ]);
         assert_ne!(told(&draft.state), before);
         assert_eq!(told(&state), before, "a draft is a copy");

@@ -11,7 +11,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Network;
-use crate::types::{AccountId, BodyId, Class, Flags, FolderId, Serial, SpecialUse, Time, Uid, UidSet};
+use crate::types::{
+    AccountId, BodyId, Class, Flags, FolderId, Language, Serial, SpecialUse, Time, Uid, UidSet,
+};
 
 /// The schema that this program writes.
 const SCHEMA: u8 = 1;
@@ -296,6 +298,8 @@ pub enum Record {
         /// The newest.
         to: u32,
     },
+    /// People are spoken to in this language.
+    Language(Language),
 }
 
 /// A message in a folder, as it is.
@@ -472,6 +476,7 @@ pub(super) mod tests {
             Record::Changed { number: 1, time: Time(2), command: "domain add".into(), undoable: true },
             Record::Back { number: 1, nth: 0, record: Box::new(Record::AccountRemoved(account)) },
             Record::Undone { from: 300, to: 301 },
+            Record::Language(Language::German),
         ]
     }
 

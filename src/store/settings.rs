@@ -3,7 +3,7 @@
 use super::record::Record;
 use super::{Access, Network, StoreError, bucket};
 use crate::limits::{ACCOUNTS_MAX, ALIASES_MAX, DOMAINS_MAX, TIME_SERVERS_MAX};
-use crate::types::{AccountId, Class, FolderId, SpecialUse};
+use crate::types::{AccountId, Class, FolderId, Language, SpecialUse};
 
 /// Who an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,6 +236,14 @@ impl Access<'_> {
     /// The medium's.
     pub fn admin_set(&mut self, phc: String) -> Result<(), StoreError> {
         self.record(AccountId::SETTINGS, &[Record::AdminPassword(phc)]).map(drop)
+    }
+
+    /// Sets the language that people are spoken to in.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn language_set(&mut self, language: Language) -> Result<(), StoreError> {
+        self.record(AccountId::SETTINGS, &[Record::Language(language)]).map(drop)
     }
 
     /// Sets what TLS shows: DER certificates, the server's own first, and its key.

@@ -15,7 +15,9 @@ use super::packed::Messages;
 use super::parts::Parts;
 use super::record::{self, Record};
 use crate::journal::Journal;
-use crate::types::{AccountId, BodyId, Class, Flags, FolderId, Position, Serial, SpecialUse, Time, Uid};
+use crate::types::{
+    AccountId, BodyId, Class, Flags, FolderId, Language, Position, Serial, SpecialUse, Time, Uid,
+};
 
 /// Everything that the store knows, less the bytes of messages.
 #[derive(Debug, Default)]
@@ -69,6 +71,8 @@ pub struct Settings {
     pub time_servers: Vec<String>,
     /// The newest changes by commands.
     pub history: History,
+    /// The language that people are spoken to in.
+    pub language: Language,
 }
 
 /// A certificate with its key.
@@ -276,7 +280,8 @@ impl State {
             | Record::TimeServers(_)
             | Record::Changed { .. }
             | Record::Back { .. }
-            | Record::Undone { .. } => {
+            | Record::Undone { .. }
+            | Record::Language(_) => {
                 self.settings.position = self.settings.position.max(position);
                 self.settings.apply(record);
             }
@@ -426,6 +431,7 @@ impl Settings {
                 self.aliases.remove(address);
             }
             Record::AdminPassword(phc) => self.admin = Some(phc.clone()),
+            Record::Language(language) => self.language = *language,
             Record::Certificate { chain, key } => {
                 self.certificate = Some(Arc::new(Certificate { chain: chain.clone(), key: key.clone() }));
             }

@@ -132,6 +132,7 @@ fn settings(state: &State) -> Vec<Record> {
         network,
         host,
         time_servers,
+        language,
         history: _,
     } = &state.settings;
     let mut told = vec![
@@ -139,6 +140,7 @@ fn settings(state: &State) -> Vec<Record> {
         Record::Network(network.clone()),
         Record::HostName(host.clone()),
         Record::TimeServers(time_servers.clone()),
+        Record::Language(*language),
     ];
     told.extend(admin.clone().map(Record::AdminPassword));
     told.extend(state.clock.map(Record::Clock));

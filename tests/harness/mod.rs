@@ -10,6 +10,7 @@ use std::sync::Arc;
 use postfach::device::{Device, Memory, Outcome};
 use postfach::journal::{Format, Payload, ReadError, format};
 use postfach::limits::{PIECE_BYTES, READ_BYTES, TRIAL_SECONDS};
+use postfach::session::console::text::both;
 use postfach::session::console::{Answered, ClockFacts, Console, Facts, Machine, Mode, NetworkFacts};
 use postfach::session::imap::Imap;
 use postfach::session::job::CertificateFacts;
@@ -425,7 +426,9 @@ fn done(job: Job) -> JobAnswer {
         Job::ReadCertificate { pem } if pem == b"good\n" => {
             JobAnswer::Certificate { chain: vec![vec![3]], key: vec![4], about: about("CN=pasted.test") }
         }
-        Job::ReadCertificate { .. } => JobAnswer::Failed("there is no certificate in it".into()),
+        Job::ReadCertificate { .. } => {
+            JobAnswer::Failed(both("there is no certificate in it", "darin ist kein Zertifikat").into())
+        }
         Job::DescribeCertificate { .. } => JobAnswer::Described(about("CN=mail.example.test")),
         Job::Settle | Job::LookAtNetwork | Job::AskForTime | Job::Restart | Job::PowerOff => JobAnswer::Done,
     }

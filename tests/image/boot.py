@@ -37,7 +37,7 @@ from box import MIB, PORTS, PROMPT, TLS, Box, free_base, say
 
 ADMIN, PASSWORD = "sesame, open", "correct horse 9"
 ANNA, BEN = "anna@example.test", "ben@example.test"
-QUESTIONS = (("domain", "example.test"), ("first mailbox", "anna"), ("size", "L"), ("made up", "no"))
+QUESTIONS = (("language", "en"), ("domain", "example.test"), ("first mailbox", "anna"), ("size", "L"), ("made up", "no"))
 UNATTENDED, UNATTENDED_PASSWORD = "carla@unattended.test", "hang up the coat"
 PASTED, PASTED_DOMAINS = 1000, 50
 CLIENTS = 10

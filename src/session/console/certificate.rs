@@ -1,10 +1,10 @@
 //! `tls`: what the certificate says, another one that is made here, or one that is pasted. A new one is on trial until it is kept.
 
-use std::fmt::Write as _;
-
 use super::say::{of_store, refuse, say};
 use super::settings::exactly;
+use super::system::said;
 use super::table::{Call, Failure};
+use super::text::{Text, both, text};
 use super::time::when;
 use crate::session::job::CertificateFacts;
 use crate::session::{Job, JobAnswer};
@@ -21,7 +21,10 @@ pub fn look(arguments: &[&str], _: Vec<u8>, call: &mut Call<'_, '_>) -> Result<J
     let known = call.cx.store().settings().certificate.clone();
     match known.as_ref().and_then(|known| known.chain.first()) {
         Some(own) => Ok(Job::DescribeCertificate { der: own.clone() }),
-        None => Err(refuse("there is none yet: the server makes one when it first starts")),
+        None => Err(refuse(both(
+            "there is none yet: the server makes one when it first starts",
+            "es gibt noch keines: Der Server macht eines, wenn er zum ersten Mal startet",
+        ))),
     }
 }
 
@@ -32,50 +35,53 @@ pub fn show(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
             let in_force = call.facts.machine.as_ref().map(|machine| machine.certificate());
             let about = in_force.unwrap_or(kept);
             let now = call.cx.now;
-            describe(&about, now, call.out);
+            describe(&about, now, call);
             Ok(())
         }
-        JobAnswer::Failed(why) => Err(refuse(why)),
-        _ => Ok(()),
+        other => said(&[], other, call),
     }
 }
 
-fn describe(about: &CertificateFacts, now: Time, out: &mut String) {
-    let itself = if about.issuer == about.subject {
-        "itself: mail programs ask once whether to trust it"
-    } else {
-        &about.issuer
+fn describe(about: &CertificateFacts, now: Time, call: &mut Call<'_, '_>) {
+    let CertificateFacts { subject, issuer, fingerprint, .. } = about;
+    let (names, from, until) = (about.names.join(", "), when(about.from), when(about.until));
+    let itself = match issuer == subject {
+        true => text!(
+            "itself: mail programs ask once whether to trust it",
+            "sich selbst: Mailprogramme fragen einmal, ob ihm zu trauen ist"
+        ),
+        false => text!("{issuer}", "{issuer}"),
     };
-    // A String takes whatever is written to it.
-    let _ = writeln!(out, "Subject      {}", about.subject);
-    let _ = writeln!(out, "Names        {}", about.names.join(", "));
-    let _ = writeln!(out, "Issued by    {itself}");
-    let _ = writeln!(out, "Good from    {} UTC", when(about.from));
-    let _ = writeln!(out, "     until   {} UTC", when(about.until));
-    let _ = writeln!(out, "SHA-256      {}", about.fingerprint);
+    call.say(&text!("Subject      {subject}", "Inhaber      {subject}"));
+    call.say(&text!("Names        {names}", "Namen        {names}"));
+    call.say(&text!("Issued by    ", "Ausgestellt  von ").and(itself));
+    call.say(&text!("Good from    {from} UTC", "Gültig von   {from} UTC"));
+    call.say(&text!("     until   {until} UTC", "       bis   {until} UTC"));
+    call.say(&text!("SHA-256      {fingerprint}", "SHA-256      {fingerprint}"));
     if let Some(warning) = warning(about, now) {
-        let _ = writeln!(out, "! {warning}");
+        call.say(&text!("! ", "! ").and(warning));
     }
 }
 
 /// What `status` says of it.
-pub fn warning(about: &CertificateFacts, now: Time) -> Option<String> {
+pub fn warning(about: &CertificateFacts, now: Time) -> Option<Text> {
+    let (from, until) = (when(about.from), when(about.until));
     if now > about.until {
-        return Some(format!(
-            "The certificate ended on {}: mail programs refuse it. `tls new` makes one, `tls load` takes another.",
-            when(about.until)
+        return Some(text!(
+            "The certificate ended on {until}: mail programs refuse it. `tls new` makes one, `tls load` takes another.",
+            "Das Zertifikat ist am {until} abgelaufen: Mailprogramme lehnen es ab. `tls new` macht eines, `tls load` nimmt ein anderes."
         ));
     }
     if now < about.from {
-        return Some(format!(
-            "By this clock the certificate begins only on {}: is the date right? `time show` says.",
-            when(about.from)
+        return Some(text!(
+            "By this clock the certificate begins only on {from}: is the date right? `time show` says.",
+            "Nach dieser Uhr beginnt das Zertifikat erst am {from}: Stimmt das Datum? `time show` sagt es."
         ));
     }
     (about.until.0 - now.0 < ENDS_SOON_SECONDS).then(|| {
-        format!(
-            "The certificate ends on {}. `tls new` makes one, `tls load` takes another.",
-            when(about.until)
+        text!(
+            "The certificate ends on {until}. `tls new` makes one, `tls load` takes another.",
+            "Das Zertifikat läuft am {until} ab. `tls new` macht eines, `tls load` nimmt ein anderes."
         )
     })
 }
@@ -99,19 +105,28 @@ pub fn take(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
     match answer {
         JobAnswer::Certificate { chain, key, about } => {
             if call.cx.now > about.until {
-                return Err(refuse(format!("this certificate ended on {}", when(about.until))));
+                return Err(refuse(text!(
+                    "this certificate ended on {0}",
+                    "dieses Zertifikat ist am {0} abgelaufen",
+                    when(about.until)
+                )));
             }
             call.store().certificate_set(chain, key).map_err(of_store)?;
             let now = call.cx.now;
-            describe(&about, now, call.out);
+            describe(&about, now, call);
             let host = call.cx.host;
             if !about.names.iter().any(|name| covers(name, host)) {
-                return say(call, &format!("! It is not good for {host}, which is this machine's name."));
+                return say(
+                    call,
+                    text!(
+                        "! It is not good for {host}, which is this machine's name.",
+                        "! Es gilt nicht für {host}, den Namen dieses Geräts."
+                    ),
+                );
             }
             Ok(())
         }
-        JobAnswer::Failed(why) => Err(refuse(why)),
-        _ => Ok(()),
+        other => said(&[], other, call),
     }
 }
 
@@ -141,7 +156,7 @@ mod tests {
             CertificateFacts { from: Time(0), until: Time(100 * 86_400), ..CertificateFacts::default() };
         assert_eq!(warning(&about, Time(50 * 86_400)), None);
         for (day, word) in [(85, "ends on"), (101, "ended on"), (-1, "begins only")] {
-            assert!(warning(&about, Time(day * 86_400)).unwrap().contains(word), "{day}");
+            assert!(warning(&about, Time(day * 86_400)).unwrap().en.contains(word), "{day}");
         }
     }
 }

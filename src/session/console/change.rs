@@ -4,9 +4,12 @@
 //! the network or the certificate, typed by a person where it is in force at once, is on trial: it goes back by itself unless it is kept.
 //! In a list of commands, and in `load`, nobody would keep it: there it is kept at once.
 
+use super::line::Kind;
+use super::say::{misused, refuse};
 use super::table::{Act, Call, Failure, First, Row};
+use super::text::{Text, both, text};
 use super::words::{self, Secret};
-use super::{Console, Mode, WANT_LINE, Waiting, settings};
+use super::{Console, Mode, Waiting, settings};
 use crate::limits::{LOAD_BYTES_MAX, LOAD_ERRORS_TOLD, LOAD_LINES_MAX, TRIAL_SECONDS};
 use crate::session::{Context, Io, Job, JobAnswer, Next};
 use crate::store::{Draft, Note};
@@ -25,18 +28,19 @@ pub(super) struct UnderWay {
 }
 
 /// The lines of a text, up to `end`.
-pub(super) struct Text {
+pub(super) struct Lines {
     row: &'static Row,
     arguments: Vec<String>,
     bytes: Vec<u8>,
-    lines: usize,
+    count: usize,
     /// Why it will not be taken. It is read to its end all the same: its lines are not commands.
-    refused: Option<String>,
+    refused: Option<Text>,
 }
 
 impl Console {
+    /// What a command works with.
     pub(super) fn call<'a, 'b>(&'a mut self, cx: &'a mut Context<'b>, out: &'a mut String) -> Call<'a, 'b> {
-        Call { cx, out, facts: &self.facts, draft: &mut self.draft }
+        Call { cx, out, language: self.language, facts: &self.facts, draft: &mut self.draft }
     }
 
     /// A command has changed settings: now they are changed, or tried out.
@@ -53,8 +57,11 @@ impl Console {
         if draft.is_risky() && machine && self.manner.asks() && !matches!(row.act, Act::Load) {
             let tried = cx.store().try_out(draft, String::from(name));
             if tried.is_err() {
-                let why = "another change is on trial: `keep` keeps it, `undo` takes it back";
-                return self.fail(io, cx, name, why);
+                let why = text!(
+                    "another change is on trial: `keep` keeps it, `undo` takes it back",
+                    "eine andere Änderung ist auf Probe: `keep` behält sie, `undo` nimmt sie zurück"
+                );
+                return self.fail(io, cx, name, &why);
             }
             self.waiting =
                 Waiting::Job(UnderWay { row, arguments: Vec::new(), out: String::from(out), trial: true });
@@ -89,22 +96,35 @@ impl Console {
         let words = || arguments.iter().map(|word| String::from(*word)).collect();
         match &row.act {
             Act::Load if !arguments.is_empty() => {
-                let failure = Failure::Usage(String::from("the settings follow on lines of their own"));
+                let failure = misused(both(
+                    "the settings follow on lines of their own",
+                    "die Einstellungen folgen in eigenen Zeilen",
+                ));
                 self.result(row, &words::shown(row, arguments), Err(failure), "", io, cx)
             }
             Act::Load | Act::Job { first: First::Text, .. } => {
+                let lines = Lines { row, arguments: words(), bytes: Vec::new(), count: 0, refused: None };
                 if self.manner.asks() {
-                    self.say(io, "Paste the lines now; a line `end` ends them.\n");
+                    let how = both(
+                        "Paste the lines now; a line `end` ends them.",
+                        "Fügen Sie die Zeilen jetzt ein; eine Zeile `end` beendet sie.",
+                    );
+                    let hidden = match lines.kind(self.typed) {
+                        Kind::Secret => both(" They are not shown.\n", " Sie werden nicht angezeigt.\n"),
+                        _ => both("\n", "\n"),
+                    };
+                    self.tell(io, &Text::from(how).and(hidden));
                 }
-                let text = Text { row, arguments: words(), bytes: Vec::new(), lines: 0, refused: None };
-                self.waiting = Waiting::Text(text);
-                self.want(io, WANT_LINE)
+                self.next_line(lines, io)
             }
             Act::Job { first: First::HostName, .. } if self.manner.asks() => {
-                let ask = format!("Type the machine's name to confirm ({}): ", cx.host);
-                self.say(io, &ask);
+                let ask = text!(
+                    "Type the machine's name to confirm ({}): ",
+                    "Geben Sie zur Bestätigung den Namen des Geräts ein ({}): ",
+                    cx.host
+                );
                 self.waiting = Waiting::HostName { row, arguments: words() };
-                self.want(io, WANT_LINE)
+                self.want(io, Kind::Answer, &ask)
             }
             _ => self.job(row, words(), Vec::new(), io, cx),
         }
@@ -123,7 +143,11 @@ impl Console {
             return self.job(row, arguments, Vec::new(), io, cx);
         }
         let name = words::shown(row, &arguments);
-        self.fail(io, cx, &name, "that is not the machine's name: nothing has been done")
+        let why = text!(
+            "that is not the machine's name: nothing has been done",
+            "das ist nicht der Name des Geräts: Nichts wurde getan"
+        );
+        self.fail(io, cx, &name, &why)
     }
 
     fn job(
@@ -169,43 +193,65 @@ impl Console {
         self.say(io, out);
         let seconds = self.facts.machine.as_ref().and_then(|machine| machine.trial_seconds());
         let seconds = seconds.unwrap_or(u64::from(TRIAL_SECONDS));
-        let how = format!("It is in force now. It goes back in {seconds} s, unless you type: keep\n");
-        self.say(io, &how);
+        self.tell(
+            io,
+            &text!(
+                "It is in force now. It goes back in {seconds} s, unless you type: keep\n",
+                "Es gilt jetzt. In {seconds} Sek. wird es zurückgenommen, außer Sie geben ein: keep\n"
+            ),
+        );
         self.after(io)
     }
 
-    /// A line of a text; None: one that was too long.
-    pub(super) fn text_line(&mut self, line: Option<&[u8]>, io: &mut Io, cx: &mut Context<'_>) -> Next {
-        let Waiting::Text(mut text) = std::mem::replace(&mut self.waiting, Waiting::End) else {
+    /// Waits for the next line of a text.
+    fn next_line(&mut self, lines: Lines, io: &mut Io) -> Next {
+        let kind = lines.kind(self.typed);
+        self.waiting = Waiting::Lines(lines);
+        self.want(io, kind, &both("", ""))
+    }
+
+    /// A line of a text, or why it could not be taken.
+    pub(super) fn text_line(
+        &mut self,
+        line: Result<&[u8], &Text>,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let Waiting::Lines(mut lines) = std::mem::replace(&mut self.waiting, Waiting::End) else {
             return self.close();
         };
         match line {
-            Some(line) if line.trim_ascii().eq_ignore_ascii_case(b"end") => {
-                return self.text_end(text, io, cx);
+            Ok(line) if line.trim_ascii().eq_ignore_ascii_case(b"end") => {
+                return self.text_end(lines, io, cx);
             }
-            Some(line) if text.bytes.len() + line.len() < LOAD_BYTES_MAX && text.lines < LOAD_LINES_MAX => {
-                text.bytes.extend_from_slice(line);
+            Ok(line) if lines.bytes.len() + line.len() < LOAD_BYTES_MAX && lines.count < LOAD_LINES_MAX => {
+                lines.bytes.extend_from_slice(line);
             }
-            Some(_) => {
-                text.refused =
-                    Some(format!("there are more than {LOAD_LINES_MAX} lines, or {LOAD_BYTES_MAX} bytes"));
+            Ok(_) => {
+                lines.refused = Some(text!(
+                    "there are more than {LOAD_LINES_MAX} lines, or {LOAD_BYTES_MAX} bytes",
+                    "es sind mehr als {LOAD_LINES_MAX} Zeilen oder {LOAD_BYTES_MAX} Bytes"
+                ));
             }
-            None => text.refused = Some(format!("line {} is too long", text.lines + 1)),
+            Err(why) => {
+                let number = lines.count + 1;
+                lines.refused = Some(text!("line {number}: ", "Zeile {number}: ").and(why.clone()));
+            }
         }
-        text.bytes.push(b'\n');
-        text.lines += 1;
-        if text.refused.is_some() {
-            text.bytes = Vec::new();
+        lines.bytes.push(b'\n');
+        lines.count += 1;
+        if lines.refused.is_some() {
+            lines.bytes = Vec::new();
         }
-        self.waiting = Waiting::Text(text);
-        self.want(io, WANT_LINE)
+        self.next_line(lines, io)
     }
 
-    fn text_end(&mut self, text: Text, io: &mut Io, cx: &mut Context<'_>) -> Next {
-        let Text { row, arguments, bytes, refused, .. } = text;
+    fn text_end(&mut self, lines: Lines, io: &mut Io, cx: &mut Context<'_>) -> Next {
+        let Lines { row, arguments, bytes, refused, .. } = lines;
         if let Some(why) = refused {
             let name = words::shown(row, &arguments);
-            return self.fail(io, cx, &name, &format!("{why}; nothing has been changed"));
+            let nothing = text!("; nothing has been changed", "; nichts wurde geändert");
+            return self.fail(io, cx, &name, &why.and(nothing));
         }
         match &row.act {
             Act::Load => self.load(row, &bytes, io, cx),
@@ -223,27 +269,43 @@ impl Console {
                 Err(why) => {
                     wrong += 1;
                     if wrong <= LOAD_ERRORS_TOLD {
-                        self.say(io, &format!("line {number}: {why}\n"));
+                        let line = text!("line {number}: ", "Zeile {number}: ");
+                        self.tell(io, &line.and(why).and(both("\n", "\n")));
                     }
                 }
             }
         }
         let draft = self.draft.take();
         let why = match draft {
-            _ if wrong > 0 => format!("{wrong} of the lines are wrong, and nothing has been changed"),
-            None => String::from("there is no setting in it, and nothing has been changed"),
+            _ if wrong > 0 => text!(
+                "{wrong} of the lines are wrong, and nothing has been changed",
+                "{wrong} der Zeilen sind falsch, und nichts wurde geändert"
+            ),
+            None => text!(
+                "there is no setting in it, and nothing has been changed",
+                "darin ist keine Einstellung, und nichts wurde geändert"
+            ),
             Some(draft) => {
-                let name = format!("load, {done} lines");
-                return self.change(row, &name, draft, &format!("{done} settings are made.\n"), io, cx);
+                let name = text!("load, {done} lines", "load, {done} Zeilen").of(self.language).to_owned();
+                let made = text!("{done} settings are made.\n", "Übernommene Einstellungen: {done}.\n");
+                return self.change(row, &name, draft, made.of(self.language), io, cx);
             }
         };
         self.fail(io, cx, "load", &why)
     }
 }
 
+impl Lines {
+    /// What a terminal shows of them: a private key is not shown.
+    fn kind(&self, typed: bool) -> Kind {
+        if typed && !matches!(self.row.act, Act::Load) { Kind::Secret } else { Kind::Answer }
+    }
+}
+
 /// A line of `load`; whether it is a setting, and not empty.
-fn load_line(line: &[u8], call: &mut Call<'_, '_>) -> Result<bool, String> {
-    let text = std::str::from_utf8(line).map_err(|_| String::from("it is not UTF-8 text"))?;
+fn load_line(line: &[u8], call: &mut Call<'_, '_>) -> Result<bool, Text> {
+    let text =
+        std::str::from_utf8(line).map_err(|_| text!("it is not UTF-8 text", "sie ist kein UTF-8-Text"))?;
     let words: Vec<&str> = text.split_whitespace().collect();
     if words.first().is_none_or(|word| word.starts_with('#')) {
         return Ok(false);
@@ -252,9 +314,10 @@ fn load_line(line: &[u8], call: &mut Call<'_, '_>) -> Result<bool, String> {
     let named = |failure| {
         let why = match failure {
             Failure::Refused(why) => why,
-            Failure::Usage(why) => format!("{why}; it is: {}", row.usage()),
+            Failure::Usage(why) => why.and(text!("; it is: {}", "; richtig ist: {}", row.usage())),
         };
-        format!("{}: {why}", words::shown(row, arguments))
+        let name = words::shown(row, arguments);
+        text!("{name}: ", "{name}: ").and(why)
     };
     match &row.act {
         Act::Set(run) => run(arguments, call).map_err(named)?,
@@ -264,14 +327,16 @@ fn load_line(line: &[u8], call: &mut Call<'_, '_>) -> Result<bool, String> {
                 set(&arguments, String::from(phc), call).map_err(named)?;
             }
             _ => {
-                return Err(named(Failure::Refused(String::from(
+                return Err(named(refuse(both(
                     "here its password is given as `hash`, as `show config` prints it",
+                    "hier wird das Passwort als `hash` angegeben, wie `show config` es zeigt",
                 ))));
             }
         },
         _ => {
-            return Err(named(Failure::Refused(String::from(
+            return Err(named(refuse(both(
                 "it is no setting, and has no place between `load` and `end`",
+                "das ist keine Einstellung und hat zwischen `load` und `end` keinen Platz",
             ))));
         }
     }

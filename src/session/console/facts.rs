@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use super::login::Attempts;
+use super::text::Text;
 use crate::session::job::CertificateFacts;
 use crate::types::Time;
 
@@ -37,6 +39,8 @@ pub struct Facts {
     pub memory: Option<MemoryGauge>,
     /// The machine that the server runs on; None in the offline console.
     pub machine: Option<Arc<dyn Machine>>,
+    /// Wrong passwords at the serial line.
+    pub attempts: Arc<Attempts>,
 }
 
 impl Facts {
@@ -86,7 +90,7 @@ pub struct NetworkFacts {
     /// Whom DHCP names for the time.
     pub time_servers: Vec<String>,
     /// Why the wanted settings are not in force.
-    pub problem: Option<String>,
+    pub problem: Option<Text>,
 }
 
 /// How the clock is doing.
@@ -99,7 +103,7 @@ pub struct ClockFacts {
     /// The last good answer.
     pub last: Option<Answered>,
     /// Why the last question had no good answer.
-    pub problem: Option<String>,
+    pub problem: Option<Text>,
 }
 
 /// Where the names of time servers come from.

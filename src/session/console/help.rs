@@ -2,33 +2,35 @@
 
 use std::fmt::Write as _;
 
-use super::table::{Call, Failure, TABLE};
+use super::table::{Call, Failure};
+use super::text::text;
 use super::words;
 
 /// Where the explanations begin, columns.
 const COLUMN: usize = 28;
 /// Where lines end, columns.
-const WIDTH: usize = 79;
+pub const WIDTH: usize = 79;
 
 /// `help [COMMAND]`
 pub fn run(arguments: &[&str], call: &mut Call<'_, '_>) -> Result<(), Failure> {
-    let rows: Vec<_> = TABLE.iter().filter(|row| words::overlap(row.words, arguments)).collect();
+    let rows = words::matching(arguments);
     if rows.is_empty() {
-        return Err(Failure::Refused(format!(
-            "there is no command `{}`; `help` lists them all",
-            arguments.join(" ")
-        )));
+        return Err(Failure::Refused(words::no_command(&arguments.join(" "))));
     }
     if arguments.is_empty() {
-        call.out.push_str("Words in capitals are yours; what is in brackets may be left out.\n\n");
+        call.say(&text!(
+            "Words in capitals are yours; what is in brackets may be left out.\n",
+            "Wörter in Großbuchstaben sind Ihre; was in Klammern steht, kann wegbleiben.\n"
+        ));
     }
     for row in rows {
-        explain(&row.usage(), row.help, call.out);
+        explain(&row.usage(), row.help.of(call.language), call.out);
     }
     Ok(())
 }
 
-fn explain(usage: &str, help: &str, out: &mut String) {
+/// One command or word, and what it does.
+pub fn explain(usage: &str, help: &str, out: &mut String) {
     // A String takes whatever is written to it.
     let _ = write!(out, "{usage:<COLUMN$}");
     let mut column = usage.chars().count().max(COLUMN);
@@ -37,7 +39,7 @@ fn explain(usage: &str, help: &str, out: &mut String) {
         column = COLUMN;
     }
     for (index, word) in help.split(' ').enumerate() {
-        if column + 1 + word.len() > WIDTH {
+        if column + 1 + word.chars().count() > WIDTH {
             let _ = write!(out, "\n{:COLUMN$}", "");
             column = COLUMN;
         } else if index > 0 {
@@ -45,7 +47,7 @@ fn explain(usage: &str, help: &str, out: &mut String) {
             column += 1;
         }
         out.push_str(word);
-        column += word.len();
+        column += word.chars().count();
     }
     out.push('\n');
 }
@@ -57,8 +59,11 @@ mod tests {
     #[test]
     fn lines_fit_a_terminal() {
         let mut out = String::new();
-        TABLE.iter().for_each(|row| explain(&row.usage(), row.help, &mut out));
-        assert!(out.lines().all(|line| line.len() <= WIDTH), "{out}");
+        for row in &super::super::table::TABLE {
+            explain(&row.usage(), row.help.en, &mut out);
+            explain(&row.usage(), row.help.de, &mut out);
+        }
+        assert!(out.lines().all(|line| line.chars().count() <= WIDTH), "{out}");
         let mut out = String::new();
         explain("status", "How it is.", &mut out);
         assert_eq!(out, format!("{:28}How it is.\n", "status"));

@@ -8,6 +8,7 @@ use super::facts::NetworkFacts;
 use super::say::{misused, of_store, refuse, say};
 use super::settings::exactly;
 use super::table::{Call, Failure};
+use super::text::{Fixed, Text, both, text};
 use super::words;
 use crate::limits::DNS_SERVERS_MAX;
 use crate::session::{Job, JobAnswer};
@@ -17,15 +18,25 @@ use crate::store::{Settings, StoreError};
 type Done = Result<(), Failure>;
 
 /// What a machine is told that has a network of its own.
-pub const NOT_OURS: &str = "This machine's network is not Postfach's to set: nothing changes here. It counts on a box, and where \
-                            `show config` is pasted.";
+pub const NOT_OURS: Fixed = both(
+    "This machine's network is not Postfach's to set: nothing changes here. It counts on a box, and where `show config` is pasted.",
+    "Das Netzwerk dieses Rechners stellt Postfach nicht ein: Hier ändert sich nichts. Es gilt auf einem Gerät, und wo `show config` \
+     eingefügt wird.",
+);
 
-fn wrong(word: &str, what: &str) -> Failure {
-    refuse(format!("`{word}` is not {what}"))
+/// A word that is not this.
+fn wrong(word: &str, what: Fixed) -> Failure {
+    refuse(text!("`{word}` is not ", "`{word}` ist ").and(what))
 }
 
+const ADDRESS_OF_A_GATEWAY: Fixed = both("an address of a gateway", "keine Adresse eines Gateways");
+const ADDRESS_OF_A_SERVER: Fixed =
+    both("an address of a server for names", "keine Adresse eines Servers für Namen");
+const ADDRESS_OF_A_MACHINE: Fixed =
+    both("an address that a machine can have", "keine Adresse, die ein Gerät haben kann");
+
 /// `ADDRESS/PREFIX`
-fn with_prefix<T: FromStr>(word: &str, most: u8, what: &str) -> Result<(T, u8), Failure> {
+fn with_prefix<T: FromStr>(word: &str, most: u8, what: Fixed) -> Result<(T, u8), Failure> {
     let parts = word.split_once('/').and_then(|(address, prefix)| {
         let prefix = prefix.parse().ok().filter(|prefix| (1..=most).contains(prefix))?;
         Some((address.parse().ok()?, prefix))
@@ -34,21 +45,21 @@ fn with_prefix<T: FromStr>(word: &str, most: u8, what: &str) -> Result<(T, u8), 
 }
 
 fn gateway<T: FromStr>(word: Option<&&str>) -> Result<Option<T>, Failure> {
-    word.map(|word| word.parse().map_err(|_| wrong(word, "an address of a gateway"))).transpose()
+    word.map(|word| word.parse().map_err(|_| wrong(word, ADDRESS_OF_A_GATEWAY))).transpose()
 }
 
 fn dns_servers(words: &[&str]) -> Result<Vec<IpAddr>, Failure> {
     if words.len() > DNS_SERVERS_MAX {
-        return Err(refuse(format!("at most {DNS_SERVERS_MAX} servers for names can be set")));
+        return Err(refuse(text!(
+            "at most {DNS_SERVERS_MAX} servers for names can be set",
+            "höchstens {DNS_SERVERS_MAX} Server für Namen können gesetzt werden"
+        )));
     }
-    words
-        .iter()
-        .map(|word| word.parse().map_err(|_| wrong(word, "an address of a server for names")))
-        .collect()
+    words.iter().map(|word| word.parse().map_err(|_| wrong(word, ADDRESS_OF_A_SERVER))).collect()
 }
 
 /// Changes the network's settings.
-fn change(call: &mut Call<'_, '_>, edit: impl FnOnce(&mut Network), text: &str) -> Done {
+fn change(call: &mut Call<'_, '_>, edit: impl FnOnce(&mut Network), text: impl Into<Text>) -> Done {
     let mut network = call.store().settings().network.clone();
     edit(&mut network);
     call.store().network_set(network).map_err(of_store)?;
@@ -63,29 +74,36 @@ fn change(call: &mut Call<'_, '_>, edit: impl FnOnce(&mut Network), text: &str) 
 pub fn dhcp(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [] = exactly(arguments)?;
     let edit = |network: &mut Network| (network.ipv4, network.dns) = (Ipv4::Dhcp, Vec::new());
-    change(call, edit, "The IPv4 address comes from DHCP.")
+    change(call, edit, both("The IPv4 address comes from DHCP.", "Die IPv4-Adresse kommt von DHCP."))
 }
 
 /// `network static`
 pub fn fixed(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let Some((first, rest)) = arguments.split_first() else {
-        return Err(misused("the address is missing"));
+        return Err(misused(both("the address is missing", "die Adresse fehlt")));
     };
-    let (address, prefix) =
-        with_prefix::<Ipv4Addr>(first, 32, "an IPv4 address with its prefix, as 192.168.1.20/24")?;
+    let what = both(
+        "an IPv4 address with its prefix, as 192.168.1.20/24",
+        "keine IPv4-Adresse mit Präfix, wie 192.168.1.20/24",
+    );
+    let (address, prefix) = with_prefix::<Ipv4Addr>(first, 32, what)?;
     if address.is_unspecified() || address.is_multicast() || address.is_broadcast() || address.is_loopback() {
-        return Err(wrong(first, "an address that a machine can have"));
+        return Err(wrong(first, ADDRESS_OF_A_MACHINE));
     }
     let gateway = gateway::<Ipv4Addr>(rest.first())?;
     let mask = u32::MAX << (32 - u32::from(prefix));
     let host = address.to_bits() & !mask;
     if prefix < 31 && (host == 0 || host == !mask) {
-        return Err(refuse(format!(
-            "{first} is the network itself, or all of it: a machine has an address between them"
+        return Err(refuse(text!(
+            "{first} is the network itself, or all of it: a machine has an address between them",
+            "{first} ist das Netzwerk selbst, oder alle darin: Ein Gerät hat eine Adresse dazwischen"
         )));
     }
     if gateway.is_some_and(|gateway| (gateway.to_bits() ^ address.to_bits()) & mask != 0) {
-        return Err(refuse(format!("the gateway is not in the network of {first}")));
+        return Err(refuse(text!(
+            "the gateway is not in the network of {first}",
+            "das Gateway liegt außerhalb des Netzwerks von {first}"
+        )));
     }
     let servers = dns_servers(rest.get(1..).unwrap_or_default())?;
     let edit = |network: &mut Network| {
@@ -101,8 +119,15 @@ pub fn fixed(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         }
         network.ipv4 = Ipv4::Static { address, prefix, gateway };
     };
-    let without = if gateway.is_none() { " It has no gateway: it reaches its own network only." } else { "" };
-    change(call, edit, &format!("The IPv4 address is {first}.{without}"))
+    let without = match gateway {
+        Some(_) => both("", ""),
+        None => both(
+            " It has no gateway: it reaches its own network only.",
+            " Ohne Gateway erreicht das Gerät nur sein eigenes Netzwerk.",
+        ),
+    };
+    let text = text!("The IPv4 address is {first}.", "Die IPv4-Adresse ist {first}.");
+    change(call, edit, text.and(without))
 }
 
 fn of_gateway(gateway: Option<Ipv4Addr>) -> Vec<IpAddr> {
@@ -111,31 +136,39 @@ fn of_gateway(gateway: Option<Ipv4Addr>) -> Vec<IpAddr> {
 
 /// `network ipv6`
 pub fn ipv6(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
-    let usage = || misused("after it comes `auto`, `off` or `static`");
+    let usage = || {
+        misused(both("after it comes `auto`, `off` or `static`", "danach kommt `auto`, `off` oder `static`"))
+    };
     let (first, rest) = arguments.split_first().ok_or_else(usage)?;
     let (wanted, text) = match (first.to_ascii_lowercase().as_str(), rest) {
-        ("auto", []) => (Ipv6::Auto, String::from("IPv6 addresses come from the router.")),
-        ("off", []) => (Ipv6::Off, String::from("There is no IPv6.")),
+        ("auto", []) => {
+            (Ipv6::Auto, text!("IPv6 addresses come from the router.", "IPv6-Adressen kommen vom Router."))
+        }
+        ("off", []) => (Ipv6::Off, text!("There is no IPv6.", "Es gibt kein IPv6.")),
         ("static", [word, rest @ ..]) if rest.len() < 2 => {
-            let (address, prefix) =
-                with_prefix::<Ipv6Addr>(word, 128, "an IPv6 address with its prefix, as 2001:db8::20/64")?;
+            let what = both(
+                "an IPv6 address with its prefix, as 2001:db8::20/64",
+                "keine IPv6-Adresse mit Präfix, wie 2001:db8::20/64",
+            );
+            let (address, prefix) = with_prefix::<Ipv6Addr>(word, 128, what)?;
             if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-                return Err(wrong(word, "an address that a machine can have"));
+                return Err(wrong(word, ADDRESS_OF_A_MACHINE));
             }
             let gateway = gateway::<Ipv6Addr>(rest.first())?;
-            (Ipv6::Static { address, prefix, gateway }, format!("The IPv6 address is {word}."))
+            let text = text!("The IPv6 address is {word}.", "Die IPv6-Adresse ist {word}.");
+            (Ipv6::Static { address, prefix, gateway }, text)
         }
         _ => return Err(usage()),
     };
-    change(call, |network| network.ipv6 = wanted, &text)
+    change(call, |network| network.ipv6 = wanted, text)
 }
 
 /// `network dns`
 pub fn dns(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let servers = dns_servers(arguments)?;
     let text = match servers.len() {
-        0 => "Names are asked of whom DHCP names.",
-        _ => "These servers are asked for names.",
+        0 => both("Names are asked of whom DHCP names.", "Nach Namen wird gefragt, wen DHCP nennt."),
+        _ => both("These servers are asked for names.", "Diese Server werden nach Namen gefragt."),
     };
     change(call, |network| network.dns = servers, text)
 }
@@ -145,14 +178,23 @@ pub fn hostname(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [name] = exactly(arguments)?;
     let name = if name == "-" { String::new() } else { words::domain(name)? };
     if name.split('.').any(|label| label.len() > 63) || name.len() > 64 {
-        return Err(wrong(&name, "a host name: it has at most 64 letters"));
+        return Err(wrong(
+            &name,
+            both("a host name: it has at most 64 letters", "kein Hostname: Er hat höchstens 64 Zeichen"),
+        ));
     }
     call.store().host_set(&name).map_err(of_store)?;
     match name.as_str() {
-        "" => say(call, "The machine has no name of its own any more."),
+        "" => say(
+            call,
+            both("The machine has no name of its own any more.", "Das Gerät hat keinen eigenen Namen mehr."),
+        ),
         name => say(
             call,
-            &format!("The machine is {name}, in greetings and on the network. A certificate for it: tls new"),
+            text!(
+                "The machine is {name}, in greetings and on the network. A certificate for it: tls new",
+                "Das Gerät heißt {name}, in Begrüßungen und im Netzwerk. Ein Zertifikat dafür: tls new"
+            ),
         ),
     }
 }
@@ -167,64 +209,85 @@ pub fn look(arguments: &[&str], _: Vec<u8>, _: &mut Call<'_, '_>) -> Result<Job,
 pub fn show(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
     describe(call);
     if let JobAnswer::Failed(why) = answer {
-        say(call, &format!("! The network could not be looked at: {why}"))?;
+        let what =
+            text!("! The network could not be looked at: ", "! Das Netzwerk konnte nicht angesehen werden: ");
+        call.say(&what.and(why));
     }
     Ok(())
 }
 
 /// The network in words: what is wanted, and what is.
 pub fn describe(call: &mut Call<'_, '_>) {
-    let settings = call.cx.store().settings().clone();
+    let network = call.cx.store().settings().network.clone();
     let host = call.cx.host;
-    let out = &mut *call.out;
-    // A String takes whatever is written to it.
-    let _ = writeln!(out, "Host name    {host}");
-    let _ = writeln!(out, "Set          {}", set(&settings.network));
+    call.say(&text!("Host name    {host}", "Hostname     {host}"));
+    call.say(&text!("Set          ", "Eingestellt  ").and(set(&network)));
     let Some(machine) = &call.facts.machine else {
-        out.push_str("The server is not running: nothing is known of the network.\n");
+        call.say(&text!(
+            "The server is not running: nothing is known of the network.",
+            "Der Server läuft nicht: Über das Netzwerk ist nichts bekannt."
+        ));
         return;
     };
     let Some(facts) = machine.network() else {
-        let _ = writeln!(out, "{NOT_OURS}");
+        call.say(&NOT_OURS.into());
         return;
     };
-    is(&facts, out);
-    if let Some(seconds) = machine.trial_seconds()
-        && let Some(trial) = call.cx.store().trial()
-    {
-        let _ = writeln!(out, "On trial     {}: {seconds} s left, `keep` keeps it", trial.command);
+    is(facts, call);
+    let trial = call.cx.store().trial().map(|trial| trial.command.clone());
+    if let (Some(seconds), Some(command)) = (machine.trial_seconds(), trial) {
+        call.say(&text!(
+            "On trial     {command}: {seconds} s left, `keep` keeps it",
+            "Auf Probe    {command}: noch {seconds} Sek., `keep` behält es"
+        ));
     }
 }
 
-fn is(facts: &NetworkFacts, out: &mut String) {
-    // A String takes whatever is written to it.
-    let _ = match (facts.interface.as_str(), facts.link) {
-        ("", _) => writeln!(out, "Interface    none is there: is the adapter plugged in?"),
-        (name, true) => writeln!(out, "Interface    {name}"),
-        (name, false) => writeln!(out, "Interface    {name}, no cable"),
-    };
-    for (heading, values) in
-        [("Addresses", &facts.addresses), ("Gateways", &facts.gateways), ("Names from", &facts.dns)]
-    {
-        let text = if values.is_empty() { String::from("none") } else { values.join(", ") };
-        let _ = writeln!(out, "{heading:<12} {text}");
+fn is(facts: NetworkFacts, call: &mut Call<'_, '_>) {
+    let NetworkFacts { interface, link, addresses, gateways, dns, problem, .. } = facts;
+    call.say(&match (interface.as_str(), link) {
+        ("", _) => text!(
+            "Interface    none is there: is the adapter plugged in?",
+            "Anschluss    keiner da: Ist der Adapter eingesteckt?"
+        ),
+        (name, true) => text!("Interface    {name}", "Anschluss    {name}"),
+        (name, false) => text!("Interface    {name}, no cable", "Anschluss    {name}, kein Kabel"),
+    });
+    for (heading, values) in [
+        (both("Addresses    ", "Adressen     "), addresses),
+        (both("Gateways     ", "Gateways     "), gateways),
+        (both("Names from   ", "Namen von    "), dns),
+    ] {
+        call.say(&Text::from(heading).and(listed(&values)));
     }
-    if let Some(problem) = &facts.problem {
-        let _ = writeln!(out, "! {problem}");
+    if let Some(problem) = problem {
+        call.say(&text!("! ", "! ").and(problem));
     }
 }
 
-fn set(network: &Network) -> String {
+/// Names or addresses, if there are any.
+pub fn listed(values: &[String]) -> Text {
+    if values.is_empty() {
+        return text!("none", "keine");
+    }
+    let values = values.join(", ");
+    text!("{values}", "{values}")
+}
+
+fn set(network: &Network) -> Text {
     let ipv4 = match &network.ipv4 {
-        Ipv4::Dhcp => String::from("IPv4 by DHCP"),
-        Ipv4::Static { address, prefix, .. } => format!("IPv4 {address}/{prefix}"),
+        Ipv4::Dhcp => text!("IPv4 by DHCP, ", "IPv4 über DHCP, "),
+        Ipv4::Static { address, prefix, .. } => {
+            text!("IPv4 {address}/{prefix}, ", "IPv4 {address}/{prefix}, ")
+        }
     };
-    let ipv6 = match &network.ipv6 {
-        Ipv6::Auto => String::from("IPv6 from the router"),
-        Ipv6::Off => String::from("no IPv6"),
-        Ipv6::Static { address, prefix, .. } => format!("IPv6 {address}/{prefix}"),
-    };
-    format!("{ipv4}, {ipv6}")
+    ipv4.and(match &network.ipv6 {
+        Ipv6::Auto => text!("IPv6 from the router", "IPv6 vom Router"),
+        Ipv6::Off => text!("no IPv6", "kein IPv6"),
+        Ipv6::Static { address, prefix, .. } => {
+            text!("IPv6 {address}/{prefix}", "IPv6 {address}/{prefix}")
+        }
+    })
 }
 
 /// The settings as commands; what nobody has set has none.
@@ -261,10 +324,11 @@ pub fn keep(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let now = call.cx.now;
     let kept = call.cx.store().keep(now);
     match kept {
-        Ok(command) => say(call, &format!("It stays: {command}")),
-        Err(StoreError::Missing) => {
-            Err(refuse("nothing is on trial; what is typed is kept, unless it says otherwise"))
-        }
+        Ok(command) => say(call, text!("It stays: {command}", "Es bleibt: {command}")),
+        Err(StoreError::Missing) => Err(refuse(both(
+            "nothing is on trial; what is typed is kept, unless it says otherwise",
+            "nichts ist auf Probe; was eingegeben wird, bleibt, wenn nichts anderes dabeisteht",
+        ))),
         Err(error) => Err(of_store(error)),
     }
 }

@@ -2,23 +2,23 @@
 
 use super::settings::refused;
 use super::table::{Call, Failure};
+use super::text::Text;
 use crate::store::StoreError;
 
 /// Says a line.
 #[expect(clippy::unnecessary_wraps, reason = "the end of a command that has done what it should")]
-pub fn say(call: &mut Call<'_, '_>, text: &str) -> Result<(), Failure> {
-    call.out.push_str(text);
-    call.out.push('\n');
+pub fn say(call: &mut Call<'_, '_>, text: impl Into<Text>) -> Result<(), Failure> {
+    call.say(&text.into());
     Ok(())
 }
 
 /// It cannot be done: why, and what to do.
-pub fn refuse(why: impl Into<String>) -> Failure {
+pub fn refuse(why: impl Into<Text>) -> Failure {
     Failure::Refused(why.into())
 }
 
 /// The arguments are wrong.
-pub fn misused(why: impl Into<String>) -> Failure {
+pub fn misused(why: impl Into<Text>) -> Failure {
     Failure::Usage(why.into())
 }
 

@@ -1,4 +1,4 @@
-//! What the owner sets: domains, mailboxes, aliases, the administrator's password.
+//! What the owner sets: domains, mailboxes, aliases, the administrator's password, the language.
 //!
 //! It refuses to decide what is allowed: the store's verbs do. Here their answers become sentences that say what to do.
 
@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 
 use super::show::{percent, room};
 use super::table::{Call, Failure};
+use super::text::{Text, text};
 use super::words::{self, address, domain};
 use crate::store::{StoreError, bucket};
-use crate::types::Class;
+use crate::types::{Class, Language};
 
 type Done = Result<(), Failure>;
 
@@ -16,17 +17,34 @@ type Done = Result<(), Failure>;
 const CLASS_DEFAULT: Class = Class::M;
 
 /// What the medium and the fixed maxima refuse, as a clause.
-pub fn refused(error: StoreError) -> String {
+pub fn refused(error: StoreError) -> Text {
     match error {
-        StoreError::NoSpace => String::from("the store has no room left for changes; `status` says more"),
-        StoreError::ReadOnly => {
-            String::from("the store is read-only, because writing to it has failed; `status` says what to do")
+        StoreError::NoSpace => text!(
+            "the store has no room left for changes; `status` says more",
+            "im Speicher ist kein Platz mehr für Änderungen; mehr sagt `status`"
+        ),
+        StoreError::ReadOnly => text!(
+            "the store is read-only, because writing to it has failed; `status` says what to do",
+            "der Speicher ist schreibgeschützt, weil Schreiben fehlgeschlagen ist; was zu tun ist, sagt `status`"
+        ),
+        StoreError::Limit(what) => {
+            let german = german(what);
+            text!("a fixed maximum is reached: {what}", "ein festes Höchstmaß ist erreicht: {german}")
         }
-        StoreError::Limit(what) => format!("a fixed maximum is reached: {what}"),
-        StoreError::Cannot(why) => String::from(why),
-        StoreError::Exists => String::from("there is one already"),
-        StoreError::Missing => String::from("there is none of that name"),
-        StoreError::OverQuota | StoreError::TooBig => String::from("it does not fit"),
+        StoreError::Cannot(why) => text!("{why}", "das ist jetzt nicht möglich"),
+        StoreError::Exists => text!("there is one already", "das gibt es schon"),
+        StoreError::Missing => text!("there is none of that name", "etwas mit diesem Namen gibt es nicht"),
+        StoreError::OverQuota | StoreError::TooBig => text!("it does not fit", "das passt nicht hinein"),
+    }
+}
+
+/// What the store has at most so many of.
+fn german(what: &str) -> &str {
+    match what {
+        "domains" => "Domains",
+        "mailboxes" => "Postfächer",
+        "aliases" => "Aliasse",
+        other => other,
     }
 }
 
@@ -34,18 +52,24 @@ fn failure(error: StoreError) -> Failure {
     Failure::Refused(refused(error))
 }
 
-fn say(call: &mut Call<'_, '_>, text: &str) -> Done {
-    call.out.push_str(text);
-    call.out.push('\n');
+fn say(call: &mut Call<'_, '_>, text: Text) -> Done {
+    call.say(&text);
     Ok(())
+}
+
+fn refuse<T>(text: Text) -> Result<T, Failure> {
+    Err(Failure::Refused(text))
 }
 
 /// Exactly these arguments.
 pub(super) fn exactly<'a, const N: usize>(arguments: &[&'a str]) -> Result<[&'a str; N], Failure> {
     if let Some(extra) = arguments.get(N) {
-        return Err(Failure::Usage(format!("`{extra}` is one word too many")));
+        return Err(Failure::Usage(text!(
+            "`{extra}` is one word too many",
+            "`{extra}` ist ein Wort zu viel"
+        )));
     }
-    arguments.try_into().map_err(|_| Failure::Usage(String::from("something is missing")))
+    arguments.try_into().map_err(|_| Failure::Usage(text!("something is missing", "es fehlt etwas")))
 }
 
 /// `domain add`
@@ -54,8 +78,14 @@ pub fn domain_add(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let name = domain(name)?;
     let done = call.store().domain_add(&name);
     match done {
-        Ok(()) => say(call, &format!("Mail for {name} is taken. Next: mailbox add somebody@{name}")),
-        Err(StoreError::Exists) => Err(Failure::Refused(format!("{name} is there already"))),
+        Ok(()) => say(
+            call,
+            text!(
+                "Mail for {name} is taken. Next: mailbox add somebody@{name}",
+                "Nachrichten für {name} werden angenommen. Weiter: mailbox add jemand@{name}"
+            ),
+        ),
+        Err(StoreError::Exists) => refuse(text!("{name} is there already", "{name} gibt es schon")),
         Err(error) => Err(failure(error)),
     }
 }
@@ -66,13 +96,21 @@ pub fn domain_remove(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let name = domain(name)?;
     let done = call.store().domain_remove(&name);
     match done {
-        Ok(()) => say(call, &format!("Mail for {name} is no longer taken.")),
-        Err(StoreError::Missing) => {
-            Err(Failure::Refused(format!("there is no domain {name}; `domain list` shows them")))
-        }
-        Err(StoreError::Cannot(_)) => Err(Failure::Refused(format!(
-            "{name} still has mailboxes or aliases; remove them first: `mailbox list` and `alias list` show them"
-        ))),
+        Ok(()) => say(
+            call,
+            text!(
+                "Mail for {name} is no longer taken.",
+                "Nachrichten für {name} werden nicht mehr angenommen."
+            ),
+        ),
+        Err(StoreError::Missing) => refuse(text!(
+            "there is no domain {name}; `domain list` shows them",
+            "eine Domain {name} gibt es nicht; `domain list` zeigt alle"
+        )),
+        Err(StoreError::Cannot(_)) => refuse(text!(
+            "{name} still has mailboxes or aliases; remove them first: `mailbox list` and `alias list` show them",
+            "{name} hat noch Postfächer oder Aliasse; entfernen Sie diese zuerst: `mailbox list` und `alias list` zeigen sie"
+        )),
         Err(error) => Err(failure(error)),
     }
 }
@@ -82,9 +120,15 @@ pub fn domain_list(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [] = exactly(arguments)?;
     let domains = call.store().settings().domains.clone();
     if domains.is_empty() {
-        return say(call, "There are no domains yet. Add one: domain add example.com");
+        return say(
+            call,
+            text!(
+                "There are no domains yet. Add one: domain add example.com",
+                "Es gibt noch keine Domains. Eine anlegen: domain add example.com"
+            ),
+        );
     }
-    domains.iter().try_for_each(|name| say(call, name))
+    domains.iter().try_for_each(|name| say(call, text!("{name}", "{name}")))
 }
 
 /// The address and the class of `mailbox add`.
@@ -94,11 +138,14 @@ fn new_mailbox(arguments: &[&str]) -> Result<(String, Class), Failure> {
         [name, size, class] if size.eq_ignore_ascii_case("size") => {
             Ok((address(name)?, words::class(class)?))
         }
-        [] => Err(Failure::Usage(String::from("the address is missing"))),
-        [_, size] if size.eq_ignore_ascii_case("size") => {
-            Err(Failure::Usage(String::from("after `size` comes S, M, L or XL")))
+        [] => Err(Failure::Usage(text!("the address is missing", "die Adresse fehlt"))),
+        [_, size] if size.eq_ignore_ascii_case("size") => Err(Failure::Usage(text!(
+            "after `size` comes S, M, L or XL",
+            "nach `size` kommt S, M, L oder XL"
+        ))),
+        [_, wrong, ..] => {
+            Err(Failure::Usage(text!("`{wrong}` is not understood", "`{wrong}` ist unverständlich")))
         }
-        [_, wrong, ..] => Err(Failure::Usage(format!("`{wrong}` is not understood"))),
     }
 }
 
@@ -114,12 +161,13 @@ pub fn mailbox_add_check(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 pub(super) fn is_new(name: &str, call: &mut Call<'_, '_>) -> Done {
     let mut store = call.store();
     if let Some(target) = store.settings().aliases.get(name) {
-        return Err(Failure::Refused(format!(
-            "{name} is an alias of {target}; remove that first: alias remove {name}"
-        )));
+        return refuse(text!(
+            "{name} is an alias of {target}; remove that first: alias remove {name}",
+            "{name} ist ein Alias von {target}; entfernen Sie ihn zuerst: alias remove {name}"
+        ));
     }
     if store.settings().addresses.contains_key(name) {
-        return Err(Failure::Refused(format!("there is a mailbox {name} already")));
+        return refuse(text!("there is a mailbox {name} already", "ein Postfach {name} gibt es schon"));
     }
     Ok(())
 }
@@ -129,7 +177,10 @@ fn known_domain(address: &str, domains: &[String]) -> Done {
     if domains.iter().any(|known| known == name) {
         return Ok(());
     }
-    Err(Failure::Refused(format!("{name} is not a domain of this box; add it first: domain add {name}")))
+    refuse(text!(
+        "{name} is not a domain of this box; add it first: domain add {name}",
+        "{name} ist keine Domain dieses Geräts; legen Sie sie zuerst an: domain add {name}"
+    ))
 }
 
 /// Whether a bucket of this class fits when `freed` bytes are given up. If not: what does.
@@ -140,17 +191,30 @@ pub(super) fn fits(name: &str, class: Class, freed: u64, command: &str, call: &m
     if size <= left {
         return Ok(());
     }
-    let mut why = format!("size {} takes {}, and {} are left", class.name(), room(size), room(left));
+    let why = text!(
+        "size {} takes {}, and {} are left",
+        "Größe {} braucht {}, und {} sind frei",
+        class.name(),
+        room(size),
+        room(left)
+    );
     let largest = call.store().class_that_fits(freed);
-    // A String takes whatever is written to it.
-    let _ = match largest {
-        Some(class) if command == "mailbox add" => {
-            write!(why, "; size {0} fits: mailbox add {name} size {0}", class.name())
-        }
-        Some(class) => write!(why, "; size {0} fits: mailbox size {name} {0}", class.name()),
-        None => write!(why, "; no size fits: make another mailbox smaller, or remove one"),
-    };
-    Err(Failure::Refused(why))
+    refuse(why.and(match largest {
+        Some(class) if command == "mailbox add" => text!(
+            "; size {0} fits: mailbox add {name} size {0}",
+            "; Größe {0} passt: mailbox add {name} size {0}",
+            class.name()
+        ),
+        Some(class) => text!(
+            "; size {0} fits: mailbox size {name} {0}",
+            "; Größe {0} passt: mailbox size {name} {0}",
+            class.name()
+        ),
+        None => text!(
+            "; no size fits: make another mailbox smaller, or remove one",
+            "; keine Größe passt: verkleinern Sie ein anderes Postfach, oder entfernen Sie eines"
+        ),
+    }))
 }
 
 /// `mailbox add`
@@ -160,7 +224,15 @@ pub fn mailbox_add(arguments: &[&str], phc: String, call: &mut Call<'_, '_>) -> 
     let (name, class) = new_mailbox(arguments)?;
     let account = call.store().mailbox_add(&name, class, phc).map_err(failure)?;
     let bytes = call.store().account(account).map(|account| account.bucket_bytes).unwrap_or_default();
-    say(call, &format!("The mailbox {name} is there, of size {} ({}).", class.name(), room(bytes)))
+    say(
+        call,
+        text!(
+            "The mailbox {name} is there, of size {} ({}).",
+            "Das Postfach {name} ist angelegt, mit Größe {} ({}).",
+            class.name(),
+            room(bytes)
+        ),
+    )
 }
 
 fn known_mailbox(name: &str, call: &mut Call<'_, '_>) -> Done {
@@ -168,10 +240,16 @@ fn known_mailbox(name: &str, call: &mut Call<'_, '_>) -> Done {
     if store.account_of(name).is_ok() {
         return Ok(());
     }
-    Err(Failure::Refused(match store.settings().aliases.get(name) {
-        Some(target) => format!("{name} is an alias of {target}, not a mailbox"),
-        None => format!("there is no mailbox {name}; `mailbox list` shows them"),
-    }))
+    refuse(match store.settings().aliases.get(name) {
+        Some(target) => text!(
+            "{name} is an alias of {target}, not a mailbox",
+            "{name} ist ein Alias von {target}, kein Postfach"
+        ),
+        None => text!(
+            "there is no mailbox {name}; `mailbox list` shows them",
+            "ein Postfach {name} gibt es nicht; `mailbox list` zeigt alle"
+        ),
+    })
 }
 
 /// `mailbox passwd`, before its password.
@@ -186,7 +264,13 @@ pub fn mailbox_passwd(arguments: &[&str], phc: String, call: &mut Call<'_, '_>) 
     let [name] = exactly(arguments)?;
     let name = address(name)?;
     call.store().password_set(&name, phc).map_err(failure)?;
-    say(call, &format!("The password of {name} is changed; only the new one works from now on."))
+    say(
+        call,
+        text!(
+            "The password of {name} is changed; only the new one works from now on.",
+            "Das Passwort von {name} ist geändert; ab jetzt gilt nur noch das neue."
+        ),
+    )
 }
 
 /// `mailbox size`
@@ -209,12 +293,23 @@ pub fn mailbox_size(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         Some(account) => (account.used_bytes, account.bucket_bytes),
         None => (0, 0),
     };
-    say(call, &format!("The mailbox {name} has size {} ({}).", class.name(), room(bytes)))?;
+    say(
+        call,
+        text!(
+            "The mailbox {name} has size {} ({}).",
+            "Das Postfach {name} hat Größe {} ({}).",
+            class.name(),
+            room(bytes)
+        ),
+    )?;
     if used > bytes {
         let used = room(used);
         return say(
             call,
-            &format!("It holds {used}: nothing is lost, but it gets no mail until some is deleted."),
+            text!(
+                "It holds {used}: nothing is lost, but it gets no mail until some is deleted.",
+                "Es enthält {used}: Nichts geht verloren, aber es empfängt nichts mehr, bis etwas gelöscht ist."
+            ),
         );
     }
     Ok(())
@@ -223,10 +318,14 @@ pub fn mailbox_size(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 /// `mailbox list`
 pub fn mailbox_list(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [] = exactly(arguments)?;
+    let [address, size, whole, full] = match call.language {
+        Language::English => ["ADDRESS", "SIZE", "ROOM", "USED"],
+        Language::German => ["ADRESSE", "GR.", "PLATZ", "BELEGT"],
+    };
     let mut store = call.store();
     let accounts: Vec<_> = store.settings().addresses.clone().into_iter().collect();
     let width = accounts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default().max(7);
-    let mut table = format!("{:width$}  {:<4}  {:>9}  {:>9}\n", "ADDRESS", "SIZE", "ROOM", "USED");
+    let mut table = format!("{address:width$}  {size:<4}  {whole:>9}  {full:>9}\n");
     for (name, account) in &accounts {
         let Some(account) = store.account(*account) else { continue };
         let (bytes, used) = (account.bucket_bytes, account.used_bytes);
@@ -242,7 +341,13 @@ pub fn mailbox_list(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     }
     drop(store);
     if accounts.is_empty() {
-        return say(call, "There are no mailboxes yet. Make one: mailbox add anna@example.com");
+        return say(
+            call,
+            text!(
+                "There are no mailboxes yet. Make one: mailbox add anna@example.com",
+                "Es gibt noch keine Postfächer. Eines anlegen: mailbox add anna@example.com"
+            ),
+        );
     }
     call.out.push_str(&table);
     Ok(())
@@ -256,11 +361,15 @@ pub fn mailbox_remove(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let aliases = call.store().settings().aliases.values().filter(|target| **target == name).count();
     call.store().mailbox_remove(&name).map_err(failure)?;
     let with = match aliases {
-        0 => String::new(),
-        1 => String::from(" and the alias that led to it"),
-        n => format!(" and the {n} aliases that led to it"),
+        0 => Text::default(),
+        1 => text!(" and the alias that led to it", " und dem Alias, der zu ihm führte,"),
+        n => text!(" and the {n} aliases that led to it", " und den {n} Aliassen, die zu ihm führten,"),
     };
-    say(call, &format!("The mailbox {name} is removed with all its mail{with}."))
+    let removed = text!(
+        "The mailbox {name} is removed with all its mail",
+        "Das Postfach {name} ist mit allen Nachrichten"
+    );
+    say(call, removed.and(with).and(text!(".", " entfernt.")))
 }
 
 /// `alias add`
@@ -270,16 +379,21 @@ pub fn alias_add(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let mut store = call.store();
     known_domain(&alias, &store.settings().domains)?;
     if store.settings().addresses.contains_key(&alias) {
-        return Err(Failure::Refused(format!("there is a mailbox {alias}; an alias needs another name")));
+        return refuse(text!(
+            "there is a mailbox {alias}; an alias needs another name",
+            "es gibt ein Postfach {alias}; ein Alias braucht einen anderen Namen"
+        ));
     }
     if let Some(other) = store.settings().aliases.get(&alias) {
-        let why = format!("{alias} is an alias of {other} already; remove that first: alias remove {alias}");
-        return Err(Failure::Refused(why));
+        return refuse(text!(
+            "{alias} is an alias of {other} already; remove that first: alias remove {alias}",
+            "{alias} ist schon ein Alias von {other}; entfernen Sie ihn zuerst: alias remove {alias}"
+        ));
     }
     drop(store);
     known_mailbox(&target, call)?;
     call.store().alias_add(&alias, &target).map_err(failure)?;
-    say(call, &format!("Mail for {alias} goes to {target}."))
+    say(call, text!("Mail for {alias} goes to {target}.", "Nachrichten für {alias} gehen an {target}."))
 }
 
 /// `alias remove`
@@ -288,10 +402,11 @@ pub fn alias_remove(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let alias = address(alias)?;
     let done = call.store().alias_remove(&alias);
     match done {
-        Ok(()) => say(call, &format!("The alias {alias} is removed.")),
-        Err(StoreError::Missing) => {
-            Err(Failure::Refused(format!("there is no alias {alias}; `alias list` shows them")))
-        }
+        Ok(()) => say(call, text!("The alias {alias} is removed.", "Der Alias {alias} ist entfernt.")),
+        Err(StoreError::Missing) => refuse(text!(
+            "there is no alias {alias}; `alias list` shows them",
+            "einen Alias {alias} gibt es nicht; `alias list` zeigt alle"
+        )),
         Err(error) => Err(failure(error)),
     }
 }
@@ -301,9 +416,16 @@ pub fn alias_list(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [] = exactly(arguments)?;
     let aliases = call.store().settings().aliases.clone();
     if aliases.is_empty() {
-        return say(call, "There are no aliases. Add one: alias add info@example.com anna@example.com");
+        return say(
+            call,
+            text!(
+                "There are no aliases. Add one: alias add info@example.com anna@example.com",
+                "Es gibt keine Aliasse. Einen anlegen: alias add info@example.com anna@example.com"
+            ),
+        );
     }
-    aliases.iter().try_for_each(|(alias, target)| say(call, &format!("{alias} -> {target}")))
+    let line = |(alias, target)| text!("{alias} -> {target}", "{alias} -> {target}");
+    aliases.iter().map(line).try_for_each(|line| say(call, line))
 }
 
 /// `admin passwd`, before its password.
@@ -315,5 +437,16 @@ pub fn admin_passwd_check(arguments: &[&str], _: &mut Call<'_, '_>) -> Done {
 /// `admin passwd`
 pub fn admin_passwd(_: &[&str], phc: String, call: &mut Call<'_, '_>) -> Done {
     call.store().admin_set(phc).map_err(failure)?;
-    say(call, "The administrator's password is set.")
+    say(call, text!("The administrator's password is set.", "Das Administrator-Passwort ist gesetzt."))
+}
+
+/// `language`
+pub fn language(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
+    let [word] = exactly(arguments)?;
+    let Some(language) = Language::parse(word) else {
+        return Err(Failure::Usage(text!("`{word}` is not a language", "`{word}` ist keine Sprache")));
+    };
+    call.store().language_set(language).map_err(failure)?;
+    call.language = language;
+    say(call, text!("From now on English is spoken here.", "Ab jetzt wird hier Deutsch gesprochen."))
 }

@@ -1,28 +1,48 @@
-//! `setup`: a few questions instead of commands, for who sees this console for the first time. Mail for the postmaster needs none: it
-//! comes into a domain's first mailbox.
+//! `setup`: a few questions instead of commands, for who sees this console for the first time. The first is in which language the others
+//! are asked. Mail for the postmaster needs none: it comes into a domain's first mailbox.
 //!
 //! An empty answer takes what stands in brackets. A wrong answer is told and asked for again; in a script it ends the script. Nothing is
 //! changed before the last question is answered. It refuses to know anything that the commands do not: they do what it has been told.
 
+use super::command::Pending;
+use super::line::Kind;
+use super::manner::Manner;
 use super::table::{Act, Call, Failure, Row};
+use super::text::{Fixed, Text, both, text};
 use super::words::{address, class, domain};
-use super::{Console, Manner, Pending, WANT_LINE, Waiting, settings};
+use super::{Console, Waiting, settings};
 use crate::session::{Context, Io, Next, SecretJob};
 use crate::store::StoreError;
+use crate::types::Language;
 
 /// A question.
 struct Question {
-    text: &'static str,
+    text: Fixed,
     /// What an empty answer means, given the answers before.
     default: fn(&[String], &mut Call<'_, '_>) -> String,
     /// The answer as it is kept.
     check: fn(&str, &[String], &mut Call<'_, '_>) -> Result<String, Failure>,
 }
 
-/// All of them. The first three answers are the arguments of [`set`].
-static QUESTIONS: [Question; 4] = [
+/// All of them. All answers but the last are the arguments of [`set`].
+static QUESTIONS: [Question; 5] = [
     Question {
-        text: "Which domain shall get mail here?",
+        text: both("Which language, en or de?", "Welche Sprache, en oder de?"),
+        default: |_, call| String::from(call.cx.store().settings().language.tag()),
+        check: |word, _, call| {
+            let Some(language) = Language::parse(word) else {
+                return Err(Failure::Refused(text!(
+                    "`{word}` is not a language: en or de",
+                    "`{word}` ist keine Sprache: en oder de"
+                )));
+            };
+            // The questions after this one are asked in it.
+            call.language = language;
+            Ok(String::from(language.tag()))
+        },
+    },
+    Question {
+        text: both("Which domain shall get mail here?", "Welche Domain soll hier Nachrichten bekommen?"),
         default: |_, call| {
             let first = call.cx.store().settings().domains.first().cloned();
             // A name that nobody else has, for a box without a domain of its own (RFC 8375).
@@ -31,17 +51,17 @@ static QUESTIONS: [Question; 4] = [
         check: |word, _, _| domain(word),
     },
     Question {
-        text: "The name of the first mailbox?",
-        default: |_, _| String::from("office"),
+        text: both("The name of the first mailbox?", "Wie heißt das erste Postfach?"),
+        default: |_, call| String::from(both("office", "buero").of(call.language)),
         check: |word, answers, call| {
-            let domain = answers.first().map(String::as_str).unwrap_or_default();
+            let domain = answers.get(1).map(String::as_str).unwrap_or_default();
             let name = word.strip_suffix(&format!("@{domain}")).unwrap_or(word);
             let address = address(&format!("{name}@{domain}"))?;
             settings::is_new(&address, call).map(|()| address)
         },
     },
     Question {
-        text: "Its size, S, M, L or XL?",
+        text: both("Its size, S, M, L or XL?", "Wie groß, S, M, L oder XL?"),
         default: |_, _| String::from("M"),
         check: |word, answers, call| {
             let (class, address) = (class(word)?, answers.last().map(String::as_str).unwrap_or_default());
@@ -49,22 +69,35 @@ static QUESTIONS: [Question; 4] = [
         },
     },
     Question {
-        text: "Shall a password be made up for it?",
-        default: |_, _| yes_if(true),
+        text: both("Shall a password be made up for it?", "Soll ein Passwort dafür erzeugt werden?"),
+        default: |_, call| String::from(yes(call.language)),
         check: |word, _, _| yes_or_no(word),
     },
 ];
 
-fn yes_if(yes: bool) -> String {
-    String::from(if yes { "yes" } else { "no" })
+/// The answer that is kept for yes.
+const YES: &str = "yes";
+
+fn yes(language: Language) -> &'static str {
+    match language {
+        Language::English => YES,
+        Language::German => "ja",
+    }
 }
 
 fn yes_or_no(word: &str) -> Result<String, Failure> {
     match word.to_ascii_lowercase().as_str() {
-        "yes" | "y" | "ja" | "j" => Ok(yes_if(true)),
-        "no" | "n" | "nein" => Ok(yes_if(false)),
-        _ => Err(Failure::Refused(format!("`{word}` is neither yes nor no"))),
+        YES | "y" | "ja" | "j" => Ok(String::from(YES)),
+        "no" | "n" | "nein" => Ok(String::from("no")),
+        _ => {
+            Err(Failure::Refused(text!("`{word}` is neither yes nor no", "`{word}` ist weder ja noch nein")))
+        }
     }
+}
+
+/// Why nothing is done with some answers only.
+pub fn unanswered() -> Text {
+    text!("not all questions were answered", "nicht alle Fragen wurden beantwortet")
 }
 
 impl Console {
@@ -77,17 +110,22 @@ impl Console {
         cx: &mut Context<'_>,
     ) -> Next {
         if matches!(self.manner, Manner::Command { .. }) {
-            return self.fail(io, cx, "setup", "it asks questions: type it at the console's prompt");
+            let why = text!(
+                "it asks questions: type it at the console's prompt",
+                "es stellt Fragen: Geben Sie es in der Konsole ein"
+            );
+            return self.fail(io, cx, "setup", &why);
         }
         let Some(question) = QUESTIONS.get(answers.len()) else {
             return self.answered(row, answers, io);
         };
+        let mut prompt = Text::default();
         if self.manner == Manner::Terminal {
             let default = (question.default)(&answers, &mut self.call(cx, &mut String::new()));
-            self.say(io, &format!("{} [{default}]: ", question.text));
+            prompt = Text::from(question.text).and(text!(" [{default}]: ", " [{default}]: "));
         }
         self.waiting = Waiting::Question { row, answers };
-        self.want(io, WANT_LINE)
+        self.want(io, Kind::Answer, &prompt)
     }
 
     /// A question has been answered.
@@ -107,10 +145,12 @@ impl Console {
             "" => (question.default)(&answers, &mut call),
             word => String::from(word),
         };
-        match (question.check)(&word, &answers, &mut call) {
+        let checked = (question.check)(&word, &answers, &mut call);
+        self.language = call.language;
+        match checked {
             Ok(answer) => answers.push(answer),
             Err(Failure::Refused(why) | Failure::Usage(why)) if self.manner == Manner::Terminal => {
-                self.say(io, &format!("{why}\n"));
+                self.tell(io, &why.and(text!("\n", "\n")));
             }
             Err(Failure::Refused(why) | Failure::Usage(why)) => return self.fail(io, cx, "setup", &why),
         }
@@ -118,7 +158,7 @@ impl Console {
     }
 
     fn answered(&mut self, row: &'static Row, mut answers: Vec<String>, io: &mut Io) -> Next {
-        let generate = answers.pop().is_some_and(|answer| answer == "yes");
+        let generate = answers.pop().is_some_and(|answer| answer == YES);
         self.pending = Some(Pending { row, arguments: answers });
         if !generate {
             return self.ask_password(io, None);
@@ -130,16 +170,22 @@ impl Console {
 
 /// Does what the answers say, with the hash of the mailbox's password.
 pub fn set(answers: &[&str], phc: String, call: &mut Call<'_, '_>) -> Result<(), Failure> {
-    let [domain, mailbox, size] = *answers else {
-        return Err(Failure::Refused(String::from("not all questions were answered")));
+    let [language, domain, mailbox, size] = *answers else {
+        return Err(Failure::Refused(unanswered()));
     };
+    let language = Language::parse(language).unwrap_or_default();
+    let before = call.store().settings().language;
+    if language != before {
+        let chosen = call.store().language_set(language);
+        chosen.map_err(|error| Failure::Refused(settings::refused(error)))?;
+    }
     let added = call.store().domain_add(domain);
     match added {
         Ok(()) | Err(StoreError::Exists) => {}
         Err(error) => return Err(Failure::Refused(settings::refused(error))),
     }
     settings::mailbox_add(&[mailbox, "size", size], phc, call)?;
-    call.out.push_str(&format!("Next: show client {mailbox}\n"));
+    call.say(&text!("Next: show client {mailbox}", "Weiter: show client {mailbox}"));
     Ok(())
 }
 

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use super::table::{Call, Failure};
+use super::text::{Text, both, text};
 use super::words::address;
 use super::{certificate, network, time};
 use crate::store::Account;
+use crate::types::Language;
 
 type Done = Result<(), Failure>;
 
@@ -27,7 +29,9 @@ const PORTS: [(&str, u16); 8] = [
 
 fn no_arguments(arguments: &[&str]) -> Done {
     match arguments.first() {
-        Some(extra) => Err(Failure::Usage(format!("`{extra}` is one word too many"))),
+        Some(extra) => {
+            Err(Failure::Usage(text!("`{extra}` is one word too many", "`{extra}` ist ein Wort zu viel")))
+        }
         None => Ok(()),
     }
 }
@@ -52,15 +56,15 @@ pub fn percent(part: u64, whole: u64) -> u64 {
     (u128::from(part) * 100).checked_div(u128::from(whole)).map_or(100, |percent| percent as u64)
 }
 
-/// A time span for people, in its two largest units.
-pub fn span(seconds: i64) -> String {
+/// A time span for people, in its two largest units; in German as after `seit` and `vor`.
+pub fn span(seconds: i64) -> Text {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
-        (1, hours, _) => format!("1 day {hours} h"),
-        (2.., hours, _) => format!("{days} days {hours} h"),
-        (_, 1.., minutes) => format!("{hours} h {minutes} min"),
-        (_, _, 1..) => format!("{minutes} min"),
-        _ => format!("{} s", seconds.max(0)),
+        (1, hours, _) => text!("1 day {hours} h", "1 Tag {hours} Std."),
+        (2.., hours, _) => text!("{days} days {hours} h", "{days} Tagen {hours} Std."),
+        (_, 1.., minutes) => text!("{hours} h {minutes} min", "{hours} Std. {minutes} Min."),
+        (_, _, 1..) => text!("{minutes} min", "{minutes} Min."),
+        _ => text!("{} s", "{} Sek.", seconds.max(0)),
     }
 }
 
@@ -74,11 +78,13 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let aliases = store.settings().aliases.len();
     let no_admin = store.settings().admin.is_none();
     let accounts: Vec<_> = store.settings().addresses.values().copied().collect();
-    let mut warnings = call.facts.warnings.clone();
-    let mut lines = String::new();
+    // What the journal has found is a list of places on the medium, the same in all languages.
+    let mut warnings: Vec<Text> =
+        call.facts.warnings.iter().map(|found| text!("Store: {found}", "Speicher: {found}")).collect();
+    let mut lines = Text::default();
     for account in &accounts {
         let Some(account) = store.account(*account) else { continue };
-        lines.push_str(&mailbox_line(account));
+        lines = lines.and(mailbox_line(account));
         warnings.extend(mailbox_warning(account));
     }
     drop(store);
@@ -87,99 +93,133 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let (more, machine) = machine_lines(call);
     warnings.extend(more);
 
-    let out = &mut *call.out;
-    // A String takes whatever is written to it.
     if warnings.is_empty() {
-        out.push_str("All is well.\n\n");
+        call.say(&text!("All is well.\n", "Alles in Ordnung.\n"));
     }
     for warning in &warnings {
-        let _ = writeln!(out, "! {warning}");
+        call.say(&text!("! {}", "! {}", warning.of(call.language)));
     }
     if !warnings.is_empty() {
-        out.push('\n');
+        call.out.push('\n');
     }
     let running = match call.facts.started {
-        Some(started) => format!("running for {}", span(call.cx.now.0 - started.0)),
-        None => String::from("the server is not running"),
+        Some(started) => {
+            let span = span(call.cx.now.0 - started.0);
+            text!("running for {}", "läuft seit {}", span.of(call.language))
+        }
+        None => text!("the server is not running", "der Server läuft nicht"),
     };
-    let _ = writeln!(out, "Postfach {} on {}, {running}", env!("CARGO_PKG_VERSION"), call.cx.host);
-    let _ = writeln!(
-        out,
-        "Store        {}, {} written, {} free ({filled} % used){}",
+    let (version, host) = (env!("CARGO_PKG_VERSION"), call.cx.host);
+    call.say(&text!("Postfach {version} on {host}, ", "Postfach {version} auf {host}, ").and(running));
+    let written = text!(
+        "Store        {}, {} written, {} free ({filled} % used)",
+        "Speicher     {}, {} beschrieben, {} frei ({filled} % belegt)",
         room(capacity.raw_bytes),
         room(capacity.used_bytes),
-        room(capacity.raw_bytes.saturating_sub(capacity.used_bytes)),
-        if read_only { ", READ-ONLY" } else { "" },
+        room(capacity.raw_bytes.saturating_sub(capacity.used_bytes))
     );
-    let _ = writeln!(
-        out,
+    call.say(&match read_only {
+        true => written.and(text!(", READ-ONLY", ", SCHREIBGESCHÜTZT")),
+        false => written,
+    });
+    call.say(&text!(
         "Mailboxes    {}, {} promised to them, {} left",
+        "Postfächer   {}, {} ihnen zugesagt, {} übrig",
         accounts.len(),
         room(promised),
         room(all.saturating_sub(promised))
-    );
+    ));
     if let Some((now, most)) = call.facts.memory.and_then(|memory| memory()) {
-        let _ = writeln!(out, "Memory       {}, at most {} so far", room(now), room(most));
+        call.say(&text!(
+            "Memory       {}, at most {} so far",
+            "RAM          {}, bisher höchstens {}",
+            room(now),
+            room(most)
+        ));
     }
-    let _ = writeln!(out, "Domains      {domains}, aliases {aliases}");
-    out.push_str(&machine);
+    call.say(&text!(
+        "Domains      {domains}, aliases {aliases}",
+        "Domains      {domains}, Aliasse {aliases}"
+    ));
+    for line in &machine {
+        call.say(line);
+    }
     let ports: Vec<String> = PORTS
         .iter()
         .map(|(name, port)| format!("{name} {}", port.saturating_add(call.cx.port_base)))
         .collect();
     let (first, second) = ports.split_at(4);
-    let _ = writeln!(out, "Ports        {}\n             {}", first.join(", "), second.join(", "));
-    let _ = writeln!(out, "Certificate  SHA-256 fingerprint {}", fingerprint(&call.facts.fingerprint));
-    if !lines.is_empty() {
-        let _ = write!(out, "\n{lines}");
+    let (first, second) = (first.join(", "), second.join(", "));
+    call.say(&text!(
+        "Ports        {first}\n             {second}",
+        "Ports        {first}\n             {second}"
+    ));
+    call.say(&fingerprint(&call.facts.fingerprint));
+    if !accounts.is_empty() {
+        let lines = lines.of(call.language);
+        call.out.push('\n');
+        call.out.push_str(lines);
     }
     Ok(())
 }
 
-/// What is wrong with the machine, and what there is to say of it.
-fn machine_lines(call: &Call<'_, '_>) -> (Vec<String>, String) {
-    let (mut warnings, mut lines) = (Vec::new(), String::new());
+/// What is wrong with the machine, and what there is to say of it, each a line.
+fn machine_lines(call: &Call<'_, '_>) -> (Vec<Text>, Vec<Text>) {
+    let (mut warnings, mut lines) = (Vec::new(), Vec::new());
     let Some(machine) = &call.facts.machine else { return (warnings, lines) };
     warnings.extend(certificate::warning(&machine.certificate(), call.cx.now));
     if let Some(clock) = machine.clock() {
         warnings.extend(time::warning(&clock));
-        lines.push_str(&time::line(&clock, call.cx.now));
+        lines.push(time::line(&clock, call.cx.now));
     }
     if let Some(network) = machine.network() {
         warnings.extend(network.problem.clone());
         if network.addresses.is_empty() {
-            warnings.push(String::from("The network gives no address: `network show` says more."));
+            warnings.push(text!(
+                "The network gives no address: `network show` says more.",
+                "Das Netzwerk gibt keine Adresse: `network show` sagt mehr."
+            ));
         }
-        // A String takes whatever is written to it.
-        let addresses =
-            if network.addresses.is_empty() { String::from("none") } else { network.addresses.join(", ") };
-        let _ = writeln!(lines, "Network      {addresses}");
+        lines.push(text!("Network      ", "Netzwerk     ").and(network::listed(&network.addresses)));
     }
     if let Some(seconds) = machine.trial_seconds() {
-        warnings.push(format!("A change is on trial: it goes back in {seconds} s, unless you type `keep`."));
+        warnings.push(text!(
+            "A change is on trial: it goes back in {seconds} s, unless you type `keep`.",
+            "Eine Änderung ist auf Probe: In {seconds} Sek. wird sie zurückgenommen, wenn Sie nicht `keep` eingeben."
+        ));
     }
     (warnings, lines)
 }
 
-fn mailbox_line(account: &Account) -> String {
+fn mailbox_line(account: &Account) -> Text {
     let messages: u64 = account.folders.values().map(|folder| u64::from(folder.count())).sum();
-    format!(
-        "  {}: {} of {} ({} %), {messages} {}\n",
+    let filled = text!(
+        "  {}: {} of {} ({} %), ",
+        "  {}: {} von {} ({} %), ",
         account.address,
         room(account.used_bytes),
         room(account.bucket_bytes),
-        percent(account.used_bytes, account.bucket_bytes),
-        if messages == 1 { "message" } else { "messages" },
-    )
+        percent(account.used_bytes, account.bucket_bytes)
+    );
+    filled.and(match messages {
+        1 => text!("1 message\n", "1 Nachricht\n"),
+        n => text!("{n} messages\n", "{n} Nachrichten\n"),
+    })
 }
 
-fn mailbox_warning(account: &Account) -> Option<String> {
+fn mailbox_warning(account: &Account) -> Option<Text> {
     let filled = percent(account.used_bytes, account.bucket_bytes);
     let name = &account.address;
-    let what = if filled >= 100 { "gets no more mail" } else { "will soon get no more mail" };
-    (filled >= NEARLY_FULL_PERCENT).then(|| {
-        format!("{name} is {filled} % full and {what}: delete some, or give it more room with `mailbox size {name} ...`")
-    })
+    let full = text!("{name} is {filled} % full and ", "{name} ist zu {filled} % voll und ");
+    let what = match filled {
+        100.. => text!("gets no more mail", "empfängt nichts mehr"),
+        _ => text!("will soon get no more mail", "empfängt bald nichts mehr"),
+    };
+    let remedy = text!(
+        ": delete some, or give it more room with `mailbox size {name} ...`",
+        ": Löschen Sie etwas, oder geben Sie ihm mehr Platz mit `mailbox size {name} ...`"
+    );
+    (filled >= NEARLY_FULL_PERCENT).then(|| full.and(what).and(remedy))
 }
 
 fn store_warnings(
@@ -188,34 +228,55 @@ fn store_warnings(
     domains: usize,
     mailboxes: usize,
     no_admin: bool,
-) -> Vec<String> {
+) -> Vec<Text> {
     let mut warnings = Vec::new();
     if read_only {
-        warnings.push(String::from(
+        warnings.push(text!(
             "The store is READ-ONLY, because writing to it has failed. New mail is refused; mail that is there can be read. \
              Look at the medium (the system's log, the card, the cable), then restart Postfach; \
              if it fails again, stop Postfach and copy the store to another medium.",
+            "Der Speicher ist SCHREIBGESCHÜTZT, weil Schreiben fehlgeschlagen ist. Neue Nachrichten werden abgewiesen; vorhandene \
+             können gelesen werden. Sehen Sie nach dem Medium (Protokoll des Systems, Karte, Kabel), dann starten Sie Postfach \
+             neu; wenn es wieder fehlschlägt, halten Sie Postfach an und kopieren Sie den Speicher auf ein anderes Medium."
         ));
     }
     if filled >= MEDIUM_FULL_PERCENT {
-        warnings.push(format!("The store is {filled} % full: when it is full, new mail is refused."));
+        warnings.push(text!(
+            "The store is {filled} % full: when it is full, new mail is refused.",
+            "Der Speicher ist zu {filled} % voll: Ist er voll, werden neue Nachrichten abgewiesen."
+        ));
     }
     if domains == 0 {
-        warnings.push(String::from("There is no domain yet: `domain add example.com`."));
+        warnings.push(text!(
+            "There is no domain yet: `domain add example.com`.",
+            "Es gibt noch keine Domain: `domain add example.com`."
+        ));
     } else if mailboxes == 0 {
-        warnings.push(String::from("There is no mailbox yet: `mailbox add anna@example.com`."));
+        warnings.push(text!(
+            "There is no mailbox yet: `mailbox add anna@example.com`.",
+            "Es gibt noch kein Postfach: `mailbox add anna@example.com`."
+        ));
     }
     if no_admin {
-        warnings.push(String::from(
+        warnings.push(text!(
             "There is no administrator's password for the serial console yet: `admin passwd`.",
+            "Es gibt noch kein Administrator-Passwort für die serielle Konsole: `admin passwd`."
         ));
     }
     warnings
 }
 
 /// The fingerprint in one line, longer than a terminal's: it can be copied and searched for.
-fn fingerprint(text: &str) -> &str {
-    if text.is_empty() { "none yet: the server makes a certificate when it first starts" } else { text }
+fn fingerprint(digest: &str) -> Text {
+    match digest {
+        "" => text!(
+            "Certificate  none yet: the server makes one when it first starts",
+            "Zertifikat   noch keines: Der Server macht eines, wenn er zum ersten Mal startet"
+        ),
+        digest => {
+            text!("Certificate  SHA-256 fingerprint {digest}", "Zertifikat   SHA-256-Fingerabdruck {digest}")
+        }
+    }
 }
 
 /// `show config`
@@ -223,7 +284,12 @@ pub fn config(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let public = match arguments {
         [] => false,
         [word] if word.eq_ignore_ascii_case("public") => true,
-        _ => return Err(Failure::Usage(String::from("after it comes `public`, or nothing"))),
+        _ => {
+            return Err(Failure::Usage(text!(
+                "after it comes `public`, or nothing",
+                "danach kommt `public` oder nichts"
+            )));
+        }
     };
     // Who may see the settings need not get anything to guess passwords with. The rest can be pasted: it asks for the passwords.
     let hash = |phc: &str| if public { String::new() } else { format!(" hash {phc}") };
@@ -231,6 +297,9 @@ pub fn config(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let settings = store.settings();
     let mut text = String::new();
     // A String takes whatever is written to it.
+    if settings.language != Language::default() {
+        let _ = writeln!(text, "language {}", settings.language.tag());
+    }
     if let Some(phc) = &settings.admin {
         let _ = writeln!(text, "admin passwd{}", hash(phc));
     }
@@ -252,7 +321,8 @@ pub fn config(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     }
     drop(store);
     if text.is_empty() {
-        text.push_str("# nothing has been set yet\n");
+        let nothing = text!("# nothing has been set yet\n", "# noch ist nichts eingestellt\n");
+        text.push_str(nothing.of(call.language));
     }
     call.out.push_str(&text);
     Ok(())
@@ -261,7 +331,7 @@ pub fn config(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 /// `show client`
 pub fn client(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [name] = arguments else {
-        return Err(Failure::Usage(String::from("one address is needed")));
+        return Err(Failure::Usage(text!("one address is needed", "eine Adresse ist nötig")));
     };
     let name = address(name)?;
     let mut store = call.cx.store();
@@ -269,34 +339,45 @@ pub fn client(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let target = settings.aliases.get(&name).cloned();
     let login = target.clone().unwrap_or_else(|| name.clone());
     if !settings.addresses.contains_key(&login) {
-        return Err(Failure::Refused(format!("there is no mailbox {name}; `mailbox list` shows them")));
+        return Err(Failure::Refused(text!(
+            "there is no mailbox {name}; `mailbox list` shows them",
+            "ein Postfach {name} gibt es nicht; `mailbox list` zeigt alle"
+        )));
     }
     drop(store);
     let (host, base) = (call.cx.host, call.cx.port_base);
     let port = |number: u16| number.saturating_add(base);
-    let out = &mut *call.out;
-    // A String takes whatever is written to it.
     if target.is_some() {
-        let _ = writeln!(out, "{name} is an alias: its mail is in the mailbox {login}.\n");
+        call.say(&text!(
+            "{name} is an alias: its mail is in the mailbox {login}.\n",
+            "{name} ist ein Alias: Seine Nachrichten sind im Postfach {login}.\n"
+        ));
     }
     for (heading, safe, upgraded) in [
-        ("Receiving, with IMAP (recommended)", 993, 143),
-        ("Receiving, with POP3 (instead of IMAP)", 995, 110),
-        ("Sending, with SMTP", 465, 587),
+        (both("Receiving, with IMAP (recommended)", "Empfangen, mit IMAP (empfohlen)"), 993, 143),
+        (both("Receiving, with POP3 (instead of IMAP)", "Empfangen, mit POP3 (statt IMAP)"), 995, 110),
+        (both("Sending, with SMTP", "Senden, mit SMTP"), 465, 587),
     ] {
-        let _ = writeln!(out, "{heading}");
-        let _ = writeln!(out, "  Server      {host}");
-        let _ = writeln!(out, "  Port        {}, security SSL/TLS", port(safe));
-        let _ = writeln!(out, "              or {}, security STARTTLS", port(upgraded));
-        let _ = writeln!(out, "  User name   {login}");
-        let _ = writeln!(out, "  Password    the mailbox's, as a normal password\n");
+        call.say(&heading.into());
+        call.say(&text!(
+            "  Server      {host}\n  Port        {}, security SSL/TLS\n              or {}, security STARTTLS",
+            "  Server      {host}\n  Port        {}, Sicherheit SSL/TLS\n              oder {}, Sicherheit STARTTLS",
+            port(safe),
+            port(upgraded)
+        ));
+        call.say(&text!(
+            "  User name   {login}\n  Password    the mailbox's, as a normal password\n",
+            "  Benutzer    {login}\n  Passwort    das des Postfachs, als normales Passwort\n"
+        ));
     }
     if !call.facts.fingerprint.is_empty() {
-        let _ = writeln!(
-            out,
-            "The mail program may ask once whether to trust the certificate. It is the right one\nif it shows this SHA-256 fingerprint:\n{}",
+        call.say(&text!(
+            "The mail program may ask once whether to trust the certificate. It is the right one\n\
+             if it shows this SHA-256 fingerprint:\n{0}",
+            "Das Mailprogramm fragt vielleicht einmal, ob dem Zertifikat zu trauen ist. Es ist das richtige,\n\
+             wenn es diesen SHA-256-Fingerabdruck zeigt:\n{0}",
             call.facts.fingerprint
-        );
+        ));
     }
     Ok(())
 }
@@ -332,7 +413,7 @@ mod tests {
             (90_000, "1 day 1 h"),
             (180_000, "2 days 2 h"),
         ] {
-            assert_eq!(span(seconds), text);
+            assert_eq!(span(seconds).en, text);
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+mod german;
+
 use super::*;
 use crate::device::{Device, Memory};
 use crate::journal::{Format, format};
-use crate::session::{JobAnswer, Peer};
+use crate::session::{Job, JobAnswer, Peer, SecretAnswer, SecretJob};
 use crate::store::{Shared, Store};
 use crate::types::{Position, Time};
 
@@ -14,6 +16,8 @@ struct World {
     session: Console,
     io: Io,
     closed: bool,
+    /// What serve does.
+    serve: fn(Job) -> JobAnswer,
 }
 
 fn world(mode: Mode) -> World {
@@ -22,7 +26,8 @@ fn world(mode: Mode) -> World {
     let device: Arc<dyn Device> = Arc::new(device);
     let (store, _) = Store::open(device, &mut |bytes| bytes.fill(9)).unwrap();
     let session = Console::new(mode, String::from("AA:BB"));
-    let mut world = World { shared: Shared::new(store), session, io: Io::default(), closed: false };
+    let (shared, io, serve) = (Shared::new(store), Io::default(), |_| JobAnswer::Nobody);
+    let mut world = World { shared, session, io, closed: false, serve };
     world.drive(Input::Start);
     world
 }
@@ -45,7 +50,7 @@ impl World {
                     let wanted = format!("made:{}", String::from_utf8_lossy(&password));
                     Input::Secret(SecretAnswer::Checked(phc == Some(wanted)))
                 }
-                Next::Job(_) => Input::Job(JobAnswer::Nobody),
+                Next::Job(job) => Input::Job((self.serve)(job)),
                 Next::Send => Input::Sent,
                 Next::Close => {
                     self.closed = true;

@@ -1,12 +1,11 @@
 //! `time`: what the clock says, who is asked for the time, and what has been answered.
 
-use std::fmt::Write as _;
-
-use super::facts::{ClockFacts, ServersFrom};
+use super::facts::{Answered, ClockFacts, ServersFrom};
 use super::say::{misused, of_store, refuse, say};
 use super::settings::exactly;
 use super::show::span;
 use super::table::{Call, Failure};
+use super::text::{Fixed, Text, both, text};
 use super::words;
 use crate::session::{Job, JobAnswer};
 use crate::types::Time;
@@ -24,16 +23,24 @@ pub fn when(time: Time) -> String {
 /// `time server`
 pub fn server(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let servers = match arguments {
-        [] => return Err(misused("a server is missing, or `default`")),
+        [] => {
+            return Err(misused(both(
+                "a server is missing, or `default`",
+                "ein Server fehlt, oder `default`",
+            )));
+        }
         [word] if word.eq_ignore_ascii_case("default") => Vec::new(),
         words => words.iter().map(|word| checked(word)).collect::<Result<_, _>>()?,
     };
     let text = match servers.is_empty() {
-        true => String::from("The time is asked of whom DHCP names, or of pool.ntp.org."),
-        false => format!("The time is asked of {}.", servers.join(", ")),
+        true => text!(
+            "The time is asked of whom DHCP names, or of pool.ntp.org.",
+            "Nach der Zeit wird gefragt, wen DHCP nennt, oder pool.ntp.org."
+        ),
+        false => text!("The time is asked of {0}.", "Nach der Zeit wird gefragt: {0}.", servers.join(", ")),
     };
     call.store().time_servers_set(servers).map_err(of_store)?;
-    say(call, &text)
+    say(call, text)
 }
 
 /// A name or an address, perhaps with a port.
@@ -46,7 +53,10 @@ fn checked(word: &str) -> Result<String, Failure> {
         None => (word, None),
     };
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return Err(refuse(format!("`{word}` is not a server; one looks like ntp.example.com or 192.0.2.1")));
+        return Err(refuse(text!(
+            "`{word}` is not a server; one looks like ntp.example.com or 192.0.2.1",
+            "`{word}` ist kein Server; einer sieht so aus: ntp.example.com oder 192.0.2.1"
+        )));
     }
     words::domain(name)?;
     Ok(word.to_ascii_lowercase())
@@ -61,7 +71,8 @@ pub fn ask(arguments: &[&str], _: Vec<u8>, call: &mut Call<'_, '_>) -> Result<Jo
     Ok(Job::AskForTime)
 }
 
-const NOT_OURS: &str = "this machine's clock is not Postfach's to set";
+const NOT_OURS: Fixed =
+    both("this machine's clock is not Postfach's to set", "die Uhr dieses Rechners stellt Postfach nicht");
 
 /// `time sync`
 pub fn synced(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
@@ -75,58 +86,87 @@ pub fn synced(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
 pub fn show(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [] = exactly(arguments)?;
     let clock = call.facts.machine.as_ref().and_then(|machine| machine.clock());
-    let now = call.cx.now;
-    let out = &mut *call.out;
-    // A String takes whatever is written to it.
-    let _ = writeln!(out, "Clock        {} UTC", when(now));
+    let now = when(call.cx.now);
+    call.say(&text!("Clock        {now} UTC", "Uhr          {now} UTC"));
     let Some(clock) = clock else {
         let servers = call.cx.store().settings().time_servers.join(", ");
-        let servers = if servers.is_empty() { "whom DHCP names, or pool.ntp.org" } else { &servers };
-        let _ = writeln!(call.out, "Servers      {servers} (on a box)");
-        return say(call, "This machine's clock is not Postfach's to set.");
+        let servers = match servers.as_str() {
+            "" => text!("whom DHCP names, or pool.ntp.org", "wen DHCP nennt, oder pool.ntp.org"),
+            servers => text!("{servers}", "{servers}"),
+        };
+        call.say(
+            &text!("Servers      ", "Server       ")
+                .and(servers)
+                .and(both(" (on a box)", " (auf einem Gerät)")),
+        );
+        return say(
+            call,
+            both(
+                "This machine's clock is not Postfach's to set.",
+                "Die Uhr dieses Rechners stellt Postfach nicht.",
+            ),
+        );
     };
     let from = match clock.source {
-        ServersFrom::Owner => "",
-        ServersFrom::Dhcp => " (from DHCP)",
-        ServersFrom::Pool => " (as nobody else is named)",
+        ServersFrom::Owner => both("", ""),
+        ServersFrom::Dhcp => both(" (from DHCP)", " (von DHCP)"),
+        ServersFrom::Pool => both(" (as nobody else is named)", " (da sonst niemand genannt ist)"),
     };
-    let _ = writeln!(out, "Servers      {}{from}", clock.servers.join(", "));
-    let _ = match &clock.last {
-        Some(last) => writeln!(
-            out,
-            "Last answer  {} ago, of {}; the clock was {:+.3} s off",
-            ago(last.age_seconds),
-            last.server,
-            last.offset_seconds
-        ),
-        None => writeln!(out, "Last answer  none since the start"),
-    };
-    if let Some(problem) = &clock.problem {
-        let _ = writeln!(out, "Last problem {problem}");
+    call.say(&text!("Servers      {0}", "Server       {0}", clock.servers.join(", ")).and(from));
+    call.say(&match &clock.last {
+        Some(Answered { server, age_seconds, offset_seconds }) => {
+            let ago = ago(*age_seconds);
+            Text {
+                en: format!(
+                    "Last answer  {} ago, of {server}; the clock was {offset_seconds:+.3} s off",
+                    ago.en
+                ),
+                de: format!(
+                    "Antwort      vor {}, von {server}; die Uhr ging {offset_seconds:+.3} Sek. falsch",
+                    ago.de
+                ),
+            }
+        }
+        None => text!("Last answer  none since the start", "Antwort      keine seit dem Start"),
+    });
+    if let Some(problem) = clock.problem {
+        call.say(&text!("Last problem ", "Problem      ").and(problem));
     }
     Ok(())
 }
 
 /// What `status` says of the clock.
-pub fn line(clock: &ClockFacts, now: Time) -> String {
+pub fn line(clock: &ClockFacts, now: Time) -> Text {
+    let now = when(now);
     let told = match &clock.last {
-        Some(last) => format!("as {} has told {} ago", last.server, ago(last.age_seconds)),
-        None => String::from("as nobody has told"),
+        Some(last) => {
+            let (ago, server) = (ago(last.age_seconds), &last.server);
+            Text {
+                en: format!(", as {server} has told {} ago", ago.en),
+                de: format!(", wie {server} vor {} gesagt hat", ago.de),
+            }
+        }
+        None => text!(", as nobody has told", ", wie niemand gesagt hat"),
     };
-    format!("Clock        {} UTC, {told}\n", when(now))
+    text!("Clock        {now} UTC", "Uhr          {now} UTC").and(told)
 }
 
-fn ago(seconds: u64) -> String {
+fn ago(seconds: u64) -> Text {
     span(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
 /// What `status` says when nobody has told the time yet.
-pub fn warning(clock: &ClockFacts) -> Option<String> {
-    let why = clock.problem.as_deref().unwrap_or("none has been asked yet");
-    clock.last.is_none().then(|| {
-        format!(
-            "No time server has answered since the start, so the date may be wrong ({why}). Mail is served all the same. \
+pub fn warning(clock: &ClockFacts) -> Option<Text> {
+    let none = || Text::from(both("none has been asked yet", "noch wurde keiner gefragt"));
+    let Text { en, de } = clock.problem.clone().unwrap_or_else(none);
+    clock.last.is_none().then(|| Text {
+        en: format!(
+            "No time server has answered since the start, so the date may be wrong ({en}). Mail is served all the same. \
              `time show` and `network show` say more."
-        )
+        ),
+        de: format!(
+            "Seit dem Start hat kein Zeitserver geantwortet, also kann das Datum falsch sein ({de}). Postfach arbeitet trotzdem. \
+             Mehr sagen `time show` und `network show`."
+        ),
     })
 }

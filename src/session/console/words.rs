@@ -4,6 +4,7 @@
 //! part of a command. Command words may be written in any case.
 
 use super::table::{Failure, Row, TABLE};
+use super::text::{Text, text};
 use crate::limits::ARGON2_KIB_MAX;
 use crate::types::Class;
 use crate::wire::address::{self, Address};
@@ -19,47 +20,95 @@ pub enum Secret<'a> {
     Hash(&'a str),
 }
 
-/// The command that these words are, and its arguments.
+/// The command that these words are, and its arguments. A command's words may be shortened to two letters or more, as long as no other
+/// begins like that.
 ///
 /// # Errors
 /// What is wrong, as a clause.
-pub fn find<'a, 'b>(words: &'a [&'b str]) -> Result<(&'static Row, &'a [&'b str]), String> {
-    for row in &TABLE {
-        if let Some((start, arguments)) = words.split_at_checked(row.words.len())
-            && same(row.words, start)
-        {
-            return Ok((row, arguments));
-        }
+pub fn find<'a, 'b>(words: &'a [&'b str]) -> Result<(&'static Row, &'a [&'b str]), Text> {
+    let rows = matching(words);
+    if let [row] = rows[..]
+        && let Some((own, arguments)) = words.split_at_checked(row.words.len())
+        && own.iter().all(|word| word.len() >= SHORTEST)
+    {
+        return Ok((row, arguments));
     }
     let first = words.first().copied().unwrap_or_default();
+    let firsts = distinct(&matching(&[first]), 0);
+    let name = match firsts[..] {
+        [name] if first.len() >= SHORTEST => name,
+        [] => return Err(no_command(first)),
+        _ => {
+            let firsts = firsts.join(", ");
+            return Err(text!(
+                "`{first}` may be {firsts}: write more of it",
+                "`{first}` kann {firsts} sein: Schreiben Sie mehr davon"
+            ));
+        }
+    };
     // `network` alone is `network show`.
     if words.len() == 1
-        && let Some(row) = TABLE.iter().find(|row| same(row.words, &[first, "show"]))
+        && let Some(row) = TABLE.iter().find(|row| row.words == [name, "show"])
     {
         return Ok((row, &[]));
     }
-    let seconds: Vec<&str> = TABLE
-        .iter()
-        .filter(|row| same(&row.words[..1], &[first]))
-        .filter_map(|row| row.words.get(1).copied())
-        .collect();
-    if seconds.is_empty() {
-        return Err(format!("there is no command `{first}`; `help` lists them all"));
-    }
+    let seconds = distinct(&matching(&[name]), 1).join(", ");
     let found = match words.get(1) {
-        Some(second) => format!("there is no command `{first} {second}`"),
-        None => format!("`{first}` is not a whole command"),
+        Some(second) if rows.is_empty() => {
+            text!("there is no command `{name} {second}`", "einen Befehl `{name} {second}` gibt es nicht")
+        }
+        Some(second) => text!(
+            "`{name} {second}` may be {0}",
+            "`{name} {second}` kann {0} sein",
+            distinct(&rows, 1).join(", ")
+        ),
+        None => text!("`{name}` is not a whole command", "`{name}` ist noch kein ganzer Befehl"),
     };
-    Err(format!("{found}; after `{first}` comes one of: {}", seconds.join(", ")))
+    Err(found
+        .and(text!("; after `{name}` comes one of: {seconds}", "; nach `{name}` kommt eines von: {seconds}")))
 }
 
-fn same(left: &[&str], right: &[&str]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.eq_ignore_ascii_case(right))
+/// There is none that begins like this.
+pub fn no_command(words: &str) -> Text {
+    text!(
+        "there is no command `{words}`; `help` lists them all",
+        "einen Befehl `{words}` gibt es nicht; `help` zeigt alle"
+    )
 }
 
-/// Whether a command belongs to what `help` was asked for: as far as both go, their words are the same.
-pub fn overlap(row: &[&str], asked: &[&str]) -> bool {
-    row.iter().zip(asked).all(|(left, right)| left.eq_ignore_ascii_case(right))
+/// The commands whose words begin like these, as far as both go. A whole word is preferred to the beginning of another.
+pub fn matching(words: &[&str]) -> Vec<&'static Row> {
+    let mut rows: Vec<&'static Row> = TABLE.iter().collect();
+    for (index, word) in words.iter().enumerate() {
+        let is_whole = |row: &&Row| row.words.get(index).is_some_and(|own| own.eq_ignore_ascii_case(word));
+        let begins = |own: &str| own.get(..word.len()).is_some_and(|own| own.eq_ignore_ascii_case(word));
+        if rows.iter().any(&is_whole) {
+            rows.retain(|row| is_whole(row));
+        } else {
+            // What is behind a command's own words is its own affair.
+            rows.retain(|row| row.words.get(index).is_none_or(|own| begins(own)));
+        }
+    }
+    rows
+}
+
+/// Letters that a word is shortened to at most: one letter is easily a slip, or noise.
+const SHORTEST: usize = 2;
+
+/// The words at this place, each once.
+fn distinct(rows: &[&'static Row], index: usize) -> Vec<&'static str> {
+    let mut words: Vec<&str> = Vec::new();
+    for word in rows.iter().filter_map(|row| row.words.get(index)) {
+        if !words.contains(word) {
+            words.push(word);
+        }
+    }
+    words
+}
+
+/// Whether a line has something that must not be shown again: a hash.
+pub fn has_secret(words: &[&str]) -> bool {
+    words.iter().any(|word| word.starts_with('$') || word.eq_ignore_ascii_case("hash"))
 }
 
 /// The command as it is named when it fails: without a hash.
@@ -76,17 +125,23 @@ pub fn shown(row: &Row, arguments: &[impl AsRef<str>]) -> String {
 ///
 /// # Errors
 /// What is wrong, as a clause.
-pub fn secret<'a>(arguments: &[&'a str]) -> Result<(Vec<&'a str>, Secret<'a>), String> {
+pub fn secret<'a>(arguments: &[&'a str]) -> Result<(Vec<&'a str>, Secret<'a>), Text> {
     let (mut rest, mut found) = (Vec::new(), Secret::Ask);
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         let secret = if word.eq_ignore_ascii_case("generate") {
             Secret::Generate
         } else if word.eq_ignore_ascii_case("hash") {
-            let phc = words.next().ok_or("after `hash` comes a hash, as `show config` prints it")?;
+            let phc = words.next().ok_or_else(|| {
+                text!(
+                    "after `hash` comes a hash, as `show config` prints it",
+                    "nach `hash` kommt ein Hash, wie `show config` ihn zeigt"
+                )
+            })?;
             if !is_phc(phc) {
-                return Err(String::from(
+                return Err(text!(
                     "the hash is not one that `show config` prints: $argon2id$v=19$m=...,t=...,p=...$...$...",
+                    "der Hash ist keiner, wie `show config` ihn zeigt: $argon2id$v=19$m=...,t=...,p=...$...$..."
                 ));
             }
             Secret::Hash(phc)
@@ -95,7 +150,10 @@ pub fn secret<'a>(arguments: &[&'a str]) -> Result<(Vec<&'a str>, Secret<'a>), S
             continue;
         };
         if found != Secret::Ask {
-            return Err(String::from("`generate` and `hash` are two ways to set one password: choose one"));
+            return Err(text!(
+                "`generate` and `hash` are two ways to set one password: choose one",
+                "`generate` und `hash` sind zwei Wege zu einem Passwort: Wählen Sie einen"
+            ));
         }
         found = secret;
     }
@@ -126,23 +184,36 @@ fn is_phc(text: &str) -> bool {
 /// A domain of the owner's, in lower case.
 pub fn domain(word: &str) -> Result<String, Failure> {
     if !word.is_ascii() {
-        return Err(Failure::Refused(format!(
-            "`{word}` has letters that are not ASCII: write the domain as it is registered, beginning with xn--"
+        return Err(Failure::Refused(text!(
+            "`{word}` has letters that are not ASCII: write the domain as it is registered, beginning with xn--",
+            "`{word}` hat Zeichen außerhalb von ASCII: Schreiben Sie die Domain, wie sie registriert ist, mit xn-- am Anfang"
         )));
     }
     match address::domain(word.as_bytes(), false) {
         Ok(domain) if !domain.starts_with('[') => Ok(domain),
-        _ => Err(Failure::Refused(format!("`{word}` is not a domain; one looks like example.com"))),
+        _ => Err(Failure::Refused(text!(
+            "`{word}` is not a domain; one looks like example.com",
+            "`{word}` ist keine Domain; eine sieht so aus: example.com"
+        ))),
     }
 }
 
 /// An address of the owner's, in lower case.
 pub fn address(word: &str) -> Result<String, Failure> {
-    let wrong = || Failure::Refused(format!("`{word}` is not an address; one looks like anna@example.com"));
+    let wrong = || {
+        Failure::Refused(text!(
+            "`{word}` is not an address; one looks like anna@example.com",
+            "`{word}` ist keine Adresse; eine sieht so aus: anna@example.com"
+        ))
+    };
     if let Some((_, right)) = word.rsplit_once('@') {
         domain(right).map_err(|failure| if right.is_ascii() { wrong() } else { failure })?;
     }
     let address = Address::parse(word.as_bytes(), true).map_err(|_| wrong())?;
+    // Deliberate: RFC 5322 §3.2.3 has it, but where a word begins, a terminal's `?` asks for help.
+    if word.starts_with('?') {
+        return Err(wrong());
+    }
     if address.to_string().starts_with('"') {
         return Err(wrong());
     }
@@ -151,7 +222,12 @@ pub fn address(word: &str) -> Result<String, Failure> {
 
 /// A class of buckets.
 pub fn class(word: &str) -> Result<Class, Failure> {
-    Class::parse(word).ok_or_else(|| Failure::Usage(format!("`{word}` is not a size: S, M, L or XL")))
+    Class::parse(word).ok_or_else(|| {
+        Failure::Usage(text!(
+            "`{word}` is not a size: S, M, L or XL",
+            "`{word}` ist keine Größe: S, M, L oder XL"
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -162,7 +238,7 @@ mod tests {
     fn commands_are_found_by_their_words() {
         let (row, arguments) = find(&["MAILBOX", "Add", "a@b", "generate"]).unwrap();
         assert_eq!((row.words, arguments), (&["mailbox", "add"][..], &["a@b", "generate"][..]));
-        let told = |words: &[&str]| find(words).map(|_| ()).unwrap_err();
+        let told = |words: &[&str]| find(words).map(|_| ()).unwrap_err().en;
         assert_eq!(told(&["frob"]), "there is no command `frob`; `help` lists them all");
         assert_eq!(
             told(&["alias"]),
@@ -172,6 +248,25 @@ mod tests {
             told(&["admin", "x"]),
             "there is no command `admin x`; after `admin` comes one of: passwd"
         );
+    }
+
+    #[test]
+    fn command_words_may_be_shortened() {
+        let found = |words: &[&str]| find(words).map(|(row, arguments)| (row.words, arguments.len()));
+        assert_eq!(found(&["mailb", "li"]), Ok((&["mailbox", "list"][..], 0)));
+        assert_eq!(found(&["AL", "ad", "x@y", "z@y"]), Ok((&["alias", "add"][..], 2)));
+        let told = |words: &[&str]| find(words).map(|_| ()).unwrap_err().en;
+        assert!(told(&["s"]).starts_with("`s` may be setup, status, "));
+        assert_eq!(told(&["e"]), "`e` may be export, exit: write more of it");
+        assert!(told(&["mailbox", "r"]).starts_with("`mailbox r` may be remove; after `mailbox` comes"));
+        assert!(
+            told(&["domain", "frob"]).starts_with("there is no command `domain frob`; after `domain` comes")
+        );
+    }
+
+    #[test]
+    fn a_hash_is_a_secret() {
+        assert!(has_secret(&["x", "Hash", "y"]) && has_secret(&["$argon2id$"]) && !has_secret(&["a@b"]));
     }
 
     #[test]
@@ -217,6 +312,7 @@ mod tests {
             "a@[1.2.3.4]",
             "a@müller.de",
             "<a@x.de>",
+            "?a@x.de",
         ] {
             assert!(address(wrong).is_err(), "{wrong}");
         }
@@ -224,7 +320,7 @@ mod tests {
         for wrong in ["", ".", "a..b", "-a.de", "[1.2.3.4]", "a b", "müller.de", "example.test."] {
             assert!(domain(wrong).is_err(), "{wrong}");
         }
-        assert!(matches!(domain("müller.de"), Err(Failure::Refused(why)) if why.contains("xn--")));
+        assert!(matches!(domain("müller.de"), Err(Failure::Refused(why)) if why.en.contains("xn--")));
     }
 
     #[test]

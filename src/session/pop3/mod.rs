@@ -19,6 +19,7 @@ use std::io::Write;
 use super::login::{Login, Refused};
 use super::{Context, Farewell, Input, Io, Next, SecretAnswer, Session, Upgrade};
 use crate::limits::{OUT_BYTES, PEER_ERRORS_MAX, POP3_IDLE_SECONDS, POP3_LINE_BYTES_MAX};
+use crate::types::Language;
 use crate::wire::line::{self, Ending, Line};
 use crate::wire::pop3::{Command, Top, Wrong, parse};
 
@@ -28,7 +29,7 @@ pub mod text;
 
 use maildrop::Maildrop;
 use retr::Retrieving;
-use text::{Language, Text, say};
+use text::{Text, matching, say};
 
 /// A POP3 connection.
 #[derive(Debug, Default)]
@@ -248,13 +249,14 @@ impl Pop3 {
         match command {
             Command::Capa => self.capa(out, cx.peer.tls),
             Command::Lang(None) => self.languages(out),
-            Command::Lang(Some(range)) => match Language::matching(range) {
-                Some(language) => {
-                    self.language = language;
-                    self.answer(Text::LanguageChosen, &[], out)
-                }
-                None => self.error(Text::LanguageUnknown, out),
-            },
+            Command::Lang(Some(range)) => {
+                let own = cx.store().settings().language;
+                let Some(language) = matching(range, own) else {
+                    return self.error(Text::LanguageUnknown, out);
+                };
+                self.language = language;
+                self.answer(Text::LanguageChosen, &[], out)
+            }
             Command::Quit => self.quit(out, cx),
             command => match self.maildrop.take() {
                 None => self.authorization(command, out, cx),

@@ -3,32 +3,17 @@
 //! Response codes (RFC 2449 §8, RFC 3206) are of the protocol and the same in all languages. English is ASCII (RFC 1939 §3);
 //! another language is spoken only to who has asked for it, in UTF-8.
 
-/// A language. The first is spoken until LANG says otherwise, and is what `LANG *` chooses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Language {
-    /// English
-    #[default]
-    English,
-    /// German
-    German,
-}
+use crate::types::Language;
 
-impl Language {
-    /// All, with their tags (RFC 5646) and their own names.
-    pub const ALL: [(Language, &'static str, &'static str); 2] =
-        [(Language::English, "en", "English"), (Language::German, "de", "Deutsch")];
-
-    /// The language that a basic language range asks for. One that is more exact than what there is (`de-AT`) gets what is
-    /// nearest (lookup, RFC 4647 §3.4).
-    pub fn matching(range: &[u8]) -> Option<Language> {
-        if range == b"*" {
-            return Some(Language::default());
-        }
-        let primary = range.split(|byte| *byte == b'-').next().unwrap_or_default();
-        let found =
-            Language::ALL.into_iter().find(|(_, tag, _)| primary.eq_ignore_ascii_case(tag.as_bytes()));
-        found.map(|(language, _, _)| language)
+/// The language that a basic language range asks for. One that is more exact than what there is (`de-AT`) gets what is nearest
+/// (lookup, RFC 4647 §3.4); `*` gets the box's own.
+pub fn matching(range: &[u8], own: Language) -> Option<Language> {
+    if range == b"*" {
+        return Some(own);
     }
+    let primary = range.split(|byte| *byte == b'-').next().unwrap_or_default();
+    let found = Language::ALL.into_iter().find(|(_, tag, _)| primary.eq_ignore_ascii_case(tag.as_bytes()));
+    found.map(|(language, _, _)| language)
 }
 
 macro_rules! texts {
@@ -152,6 +137,7 @@ mod tests {
 
     #[test]
     fn a_range_finds_its_language() {
+        assert_eq!(matching(b"*", Language::German), Some(Language::German));
         for (range, expected) in [
             (&b"*"[..], Some(Language::English)),
             (b"DE", Some(Language::German)),
@@ -161,7 +147,7 @@ mod tests {
             (b"", None),
             (b"\xff", None),
         ] {
-            assert_eq!(Language::matching(range), expected);
+            assert_eq!(matching(range, Language::English), expected);
         }
     }
 }
