@@ -218,6 +218,9 @@ pub const ARGON2_KIB_MAX: u32 = 64 * 1024;
 /// Passes of argon2id.
 pub const ARGON2_PASSES: u32 = 2;
 
+/// How long nothing is written before a witness says that all before it was durable: one block of wear each time the log falls idle.
+pub const WITNESS_SECONDS: u64 = 10;
+
 /// UIDs of each folder that a restore passes over: they may have been given out after the backup, and must never mean something else.
 pub const RESTORE_UIDS_SKIPPED: u32 = 1 << 20;
 /// Mod-sequences that a restore passes over, for the same reason.

@@ -215,10 +215,15 @@ impl Journal {
         Ok(position)
     }
 
-    /// Takes a witness, if anything has been written since the last one: to be committed when the store is closed in order. From then
-    /// on a rotten newest frame is not mistaken for a torn one, and the next opening goes on in the same segment.
+    /// Whether nothing has been written since the last witness.
+    pub fn is_witnessed(&self) -> bool {
+        self.last <= self.witnessed
+    }
+
+    /// Takes a witness, if anything has been written since the last one: to be committed when the log falls idle, and when the store is closed
+    /// in order. From then on a rotten newest frame is not mistaken for a torn one, and the next opening goes on in the same segment.
     pub fn append_witness(&mut self) -> Result<(), AppendError> {
-        if self.last > self.witnessed {
+        if !self.is_witnessed() {
             self.append(Kind::Witness, AccountId(0), 0, 0, Vec::new(), false)?;
         }
         Ok(())

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use event_listener::{Event, EventListener};
 
 use crate::device::Device;
 use crate::journal::{Finish, Payload, Pressure};
-use crate::limits::PENDING_BYTES;
+use crate::limits::{PENDING_BYTES, WITNESS_SECONDS};
 use crate::session::gate;
 use crate::store::{Shared, Step, Store, StoreError};
 use crate::types::{AccountId, BodyId, Position};
@@ -21,6 +22,8 @@ use crate::types::{AccountId, BodyId, Position};
 #[derive(Default)]
 pub struct Progress {
     durable: AtomicU64,
+    /// How long the log must be idle for a witness.
+    idle: Duration,
     /// Writing has failed for good: nothing more will become durable.
     failed: AtomicBool,
     stopping: AtomicBool,
@@ -56,7 +59,8 @@ fn discard(device: &dyn Device, ranges: &[(u64, u64)]) {
 impl Progress {
     /// Starts where the store has been opened.
     pub fn new(durable: Position) -> Progress {
-        Progress { durable: AtomicU64::new(durable.0), ..Progress::default() }
+        let idle = Duration::from_secs(WITNESS_SECONDS);
+        Progress { durable: AtomicU64::new(durable.0), idle, ..Progress::default() }
     }
 
     /// Everything up to here survives a power cut.
@@ -149,8 +153,12 @@ impl Progress {
     pub fn commit_all(&self, shared: &Shared, committed: &dyn Fn(&Store, bool)) {
         let stop = || self.stopping.load(Ordering::Acquire);
         loop {
-            let store = shared.wait_for_work(&stop);
-            let mut store = if stop() { store } else { self.compact(shared, store) };
+            let (mut store, idle) = shared.wait_for_work(&stop, self.idle);
+            if idle {
+                // Where there is no room for it, what is newest stays without: nothing else depends on it.
+                let _full = store.journal_mut().append_witness();
+            }
+            let mut store = if stop() || idle { store } else { self.compact(shared, store) };
             let Some(mut batch) = store.journal_mut().take() else {
                 if stop() {
                     return;
@@ -427,6 +435,38 @@ mod tests {
             });
             assert!(refused);
         });
+    }
+
+    #[test]
+    fn when_the_log_falls_idle_a_witness_stands_behind_what_is_newest() {
+        let device = Arc::new(Memory::new(64 << 20));
+        let mut random = |bytes: &mut [u8]| bytes.fill(7);
+        format(&*device, &Format { segment_bytes: None, force: true }, &mut random).unwrap();
+        let (store, _) = Store::open(device.clone(), &mut random).unwrap();
+        let progress =
+            Progress { idle: Duration::from_millis(1), ..Progress::new(store.journal().durable()) };
+        let shared = Shared::new(store);
+        thread::scope(|scope| {
+            scope.spawn(|| progress.commit_all(&shared, &|_, _| {}));
+            let mut needs = Position::default();
+            shared.access(&mut needs).domain_add("example.test").unwrap();
+            assert_eq!(smol::block_on(progress.reach(needs)), Ok(()));
+            assert_eq!(smol::block_on(progress.reach(Position(needs.0 + 1))), Ok(()));
+            // Once: it is not an occasion for another one.
+            let written = device.operations();
+            thread::sleep(Duration::from_millis(30));
+            assert_eq!(device.operations(), written);
+            progress.stop(&shared);
+        });
+        // The power is cut here, and the newest fact rots: it is known that it was there.
+        let left = device.survive(crate::device::Outcome::Lost, 1);
+        let block = (0..left.size()).step_by(4096).find(|block| {
+            let mut bytes = [0; 4096];
+            left.read_at(*block, &mut bytes).unwrap();
+            bytes.windows(12).any(|found| found == b"example.test")
+        });
+        left.write_at(block.unwrap() + 70, b"?").unwrap();
+        assert!(crate::journal::verify(&left).unwrap().is_damaged());
     }
 
     #[test]

@@ -16,6 +16,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::journal::{AppendError, Bodies, Event, Journal, OpenError, Payload, Pressure, Report};
 use crate::limits::{CHANGE_BYTES_MAX, COMPACTION_STEP_BYTES};
@@ -359,13 +360,23 @@ impl Shared {
         self.work.announce();
     }
 
-    /// Waits until a commit is due or `stop` says so; the committer's place to sleep. Wake it with `announce`.
-    pub fn wait_for_work(&self, stop: &dyn Fn() -> bool) -> MutexGuard<'_, Store> {
+    /// Waits until a commit is due or `stop` says so; the committer's place to sleep. Wake it with `announce`. Also ends, and then says true,
+    /// when nothing has been written for that long and no witness says so yet.
+    pub fn wait_for_work(&self, stop: &dyn Fn() -> bool, idle: Duration) -> (MutexGuard<'_, Store>, bool) {
         let mut store = self.lock();
         while !self.work.due.swap(false, Ordering::Relaxed) && !stop() {
-            store = self.work.announced.wait(store).unwrap_or_else(PoisonError::into_inner);
+            if store.journal.is_witnessed() || store.journal.read_only() {
+                store = self.work.announced.wait(store).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited =
+                self.work.announced.wait_timeout(store, idle).unwrap_or_else(PoisonError::into_inner);
+            store = waited.0;
+            if waited.1.timed_out() && !self.work.due.load(Ordering::Relaxed) {
+                return (store, true);
+            }
         }
-        store
+        (store, false)
     }
 }
 
