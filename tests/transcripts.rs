@@ -7,7 +7,7 @@ mod harness;
 use std::path::{Path, PathBuf};
 
 use harness::{World, phc};
-use postfach::device::{Operation, Outcome};
+use postfach::device::{Operation, Outcome, Random};
 use postfach::types::{AccountId, BodyId, Class, Position};
 
 #[test]
@@ -167,6 +167,16 @@ impl Script {
                 let count = count.parse::<usize>().map_err(debug)?;
                 world.send(name, &unescape(byte)?.repeat(count));
             }
+            "C%" => {
+                let mut noise = vec![0; rest.parse::<usize>().map_err(debug)?];
+                Random(1).fill(&mut noise);
+                // Letters, digits and signs: nothing that ends a line or a message.
+                noise.iter_mut().for_each(|byte| *byte = b'!' + *byte % 94);
+                noise.iter_mut().skip(68).step_by(70).for_each(|byte| *byte = b'\r');
+                noise.iter_mut().skip(69).step_by(70).for_each(|byte| *byte = b'\n');
+                noise.iter_mut().step_by(70).for_each(|byte| *byte = b'x');
+                world.send(name, &noise);
+            }
             "S:" if rest == "..." => {
                 let wanted = dialogue(following);
                 let next = wanted.filter(|(_, what, rest)| *what == "S:" && *rest != "...");
@@ -315,7 +325,7 @@ impl Script {
 
 /// Takes `[NAME] WHAT REST` apart.
 fn dialogue(line: &str) -> Option<(Option<&str>, &str, &str)> {
-    const WHATS: [&str; 7] = ["C:", "C+", "C*", "S:", "S+", "quiet", "closed"];
+    const WHATS: [&str; 8] = ["C:", "C+", "C*", "C%", "S:", "S+", "quiet", "closed"];
     let is = |word: &str| WHATS.contains(&word) || word == "eof";
     let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
     if is(first) {
