@@ -28,6 +28,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use embedded_io::Read as _;
 
@@ -294,6 +295,8 @@ pub struct Opened {
     pub device: Pieces,
     /// What is missing or damaged: a sentence each.
     pub damage: Vec<String>,
+    /// When the backup was made: the manifest's modification time.
+    pub made: SystemTime,
     manifest: Manifest,
 }
 
@@ -303,6 +306,9 @@ pub struct Opened {
 /// There is no backup in the directory, or its manifest is damaged.
 pub fn open(dir: &Path) -> Result<Opened, Error> {
     let manifest = read_manifest(dir)?;
+    let path = dir.join(MANIFEST);
+    let made =
+        path.metadata().and_then(|found| found.modified()).map_err(|error| Error::File(path, error))?;
     let superblock = &manifest.superblock;
     let length = u64::from(superblock.segment_bytes);
     let mut device = Pieces::new(superblock.device_bytes());
@@ -318,7 +324,7 @@ pub fn open(dir: &Path) -> Result<Opened, Error> {
             Err(error) => damage.push(format!("the file {name} cannot be read: {error}")),
         }
     }
-    Ok(Opened { device, damage, manifest })
+    Ok(Opened { device, damage, made, manifest })
 }
 
 /// Reads a backup whole: every file against its checksum, and every frame as `check` reads a store.
@@ -326,7 +332,7 @@ pub fn open(dir: &Path) -> Result<Opened, Error> {
 /// # Errors
 /// As [`open`]. What is wrong with a file is among the findings.
 pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Findings, Error> {
-    let Opened { device, mut damage, manifest } = open(dir)?;
+    let Opened { device, mut damage, manifest, .. } = open(dir)?;
     let length = u64::from(manifest.superblock.segment_bytes);
     let all = manifest.segments.len() as u64 * length;
     for ((index, name), number) in manifest.segments.iter().zip(1..) {

@@ -1,12 +1,15 @@
-//! Backups of a running server, their damage, and stores made of them.
+//! Backups of a running server, their damage, stores made of them, and single mailboxes brought back.
 
 mod server;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use server::owner::{append, command, mailbox, messages, owner, subscriptions};
 use server::talk::{Talk, envelope};
 use server::{ANNA, BEN, Folder, POSTFACH, Server, run, text, try_run};
 
@@ -325,4 +328,162 @@ fn a_cut_at_any_step_of_a_restore_leaves_no_store_or_a_whole_one() {
     }
     eprintln!("{none} cuts left no store, {whole} a whole one");
     assert!(none > 50 && whole >= 4);
+}
+
+/// `restore --mailbox`: the exit status, and all that it says.
+fn restore_mailbox(store: &Path, address: &str, dir: &Path) -> (Option<i32>, String) {
+    let output = try_run(command(store, &["restore", "--mailbox", address]).arg(dir), b"");
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+/// A mailbox's folders, each message as a line: what fails is to be read.
+type Lines = BTreeMap<String, Vec<String>>;
+
+fn lines(server: &Server, user: &str) -> Lines {
+    let line = |(bytes, flags, date): (Vec<u8>, String, String)| {
+        let hash = std::hash::BuildHasher::hash_one(&BuildHasherDefault::<DefaultHasher>::default(), &bytes);
+        format!("{} bytes {hash:x} ({flags}) {date}", bytes.len())
+    };
+    let folders = mailbox(server, user).into_iter();
+    folders.map(|(name, messages)| (name, messages.into_iter().map(line).collect())).collect()
+}
+
+/// What a mailbox has in its "Restored" folders, by the names that the folders had; their first level.
+fn restored(server: &Server, user: &str) -> (Lines, Vec<String>) {
+    let (mut found, mut names) = (BTreeMap::new(), BTreeSet::new());
+    for (name, messages) in lines(server, user) {
+        let mut levels = name.splitn(2, '/');
+        let first = levels.next().unwrap_or_default();
+        if first.starts_with("Restored ") {
+            names.insert(String::from(first));
+            found.insert(String::from(levels.next().unwrap_or("INBOX")), messages);
+        }
+    }
+    (with_mail(found), names.into_iter().collect())
+}
+
+fn with_mail(folders: Lines) -> Lines {
+    folders.into_iter().filter(|(_, messages)| !messages.is_empty()).collect()
+}
+
+fn expunge(server: &Server, user: &str, folder: &str) {
+    let mut imap = server.imap(user);
+    for command in [&format!("SELECT {folder}"), "STORE 1:* +FLAGS.SILENT (\\Deleted)", "EXPUNGE"] {
+        imap.asks(&format!("x {command}"), "x OK");
+    }
+}
+
+#[test]
+fn one_mailbox_comes_back_beside_what_is_there_with_and_without_a_server() {
+    let mut server = Server::start();
+    furnish(&server);
+    let date = "24-Nov-2024 09:18:02 +0000";
+    let mut imap = owner(&server, ANNA);
+    for message in ["a\n", "\r", "From me\r\n", "same", "same"] {
+        append(&mut imap, "INBOX", "\\Draft work", date, message.as_bytes());
+    }
+    append(&mut imap, "Sent", "\\Deleted \\Flagged", date, &vec![b'x'; 700_000]);
+    drop(imap);
+    let before = with_mail(lines(&server, ANNA));
+    let dir = server.folder.0.join("backup");
+    backup(&server.store, &dir);
+    ["INBOX", "Sent"].iter().for_each(|folder| expunge(&server, ANNA, folder));
+    deliver(&mut server.lmtp(), ANNA, "later", 100);
+    let now = lines(&server, ANNA);
+    let others = lines(&server, BEN);
+
+    let (status, said) = restore_mailbox(&server.store, "Anna@Example.test", &dir);
+    assert!(status == Some(0) && said.contains("Restored ") && said.contains("3 folders"), "{said}");
+    let (came, names) = restored(&server, ANNA);
+    assert_eq!(came, before);
+    // The day of the manifest, whatever day it is.
+    let manifest = Command::new("date").args(["-u", "+%F", "-r"]).arg(dir.join("manifest")).output();
+    let day = text(&manifest.expect("date runs").stdout);
+    assert_eq!(names, [format!("Restored {}", day.trim())]);
+    assert!(subscriptions(&server, ANNA).iter().any(|line| line.contains(&names[0])));
+    // What was there is as it was.
+    let mut after = lines(&server, ANNA);
+    after.retain(|name, _| !name.starts_with("Restored "));
+    assert_eq!(after, now);
+    assert_eq!(lines(&server, BEN), others);
+
+    let (status, said) = restore_mailbox(&server.store, ANNA, &dir);
+    assert!(status == Some(0) && said.contains("Restored 0 messages"), "{said}");
+    assert_eq!(restored(&server, ANNA).0, before);
+
+    // Half of it is gone again, and no server runs.
+    expunge(&server, ANNA, &format!("\"{}/Sent\"", names[0]));
+    assert!(server.stop());
+    let (status, said) = restore_mailbox(&server.store, ANNA, &dir);
+    assert!(
+        status == Some(0) && said.contains(&format!("Restored {} messages", before["Sent"].len())),
+        "{said}"
+    );
+    let (status, said) = restore_mailbox(&server.store, ANNA, &dir);
+    assert!(status == Some(0) && said.contains("Restored 0 messages"), "{said}");
+    server.restart();
+    assert_eq!(restored(&server, ANNA).0, before);
+}
+
+#[test]
+fn a_mailbox_that_is_not_in_the_backup_or_not_in_the_store_is_told() {
+    let server = Server::start();
+    let dir = server.folder.0.join("backup");
+    deliver(&mut server.lmtp(), BEN, "mail", 100);
+    backup(&server.store, &dir);
+    server.console(&["mailbox", "add", "carl@example.test", "size", "S"], "correct horse 9\n");
+    server.console(&["mailbox", "remove", BEN], "yes\n");
+    let (status, said) = restore_mailbox(&server.store, "carl@example.test", &dir);
+    assert!(status == Some(1) && said.contains("carl@example.test in the backup"), "{said}");
+    let (status, said) = restore_mailbox(&server.store, BEN, &dir);
+    assert!(status == Some(1) && said.contains(BEN) && !said.contains("backup"), "{said}");
+    let nothing = server.folder.0.join("nothing");
+    let (status, said) = restore_mailbox(&nothing, BEN, &dir);
+    assert!(status == Some(1) && said.contains("nothing") && !nothing.exists(), "{said}");
+    let (status, said) = restore_mailbox(&server.store, BEN, &server.folder.0);
+    assert!(status == Some(1) && said.contains("manifest"), "{said}");
+}
+
+#[test]
+fn a_damaged_message_is_named_and_left_out_and_a_full_mailbox_takes_the_rest_later() {
+    let server = Server::start();
+    let dir = server.folder.0.join("backup");
+    let mut imap = owner(&server, ANNA);
+    // Noise, which cannot be packed: so it is found in the backup's files.
+    let mut random = postfach::device::Random(7);
+    let noise: Vec<Vec<u8>> = (0..8)
+        .map(|_| {
+            let mut noise = vec![0; 3_000_000];
+            random.fill(&mut noise);
+            noise
+        })
+        .collect();
+    let date = "24-Nov-2024 09:18:02 +0000";
+    noise.iter().for_each(|noise| append(&mut imap, "INBOX", "", date, noise));
+    drop(imap);
+    backup(&server.store, &dir);
+    let wanted = &noise[2][1_000_000..1_000_032];
+    let place = |path: &PathBuf| {
+        let bytes = std::fs::read(path).expect("reads");
+        let at = bytes.windows(wanted.len()).position(|window| window == wanted)?;
+        Some((path.clone(), bytes, at))
+    };
+    let (path, mut bytes, at) = files(&dir).iter().find_map(place).expect("is in the backup");
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).expect("writes");
+    expunge(&server, ANNA, "INBOX");
+    server.console(&["mailbox", "size", ANNA, "S"], "");
+    let (status, said) = restore_mailbox(&server.store, ANNA, &dir);
+    assert!(status == Some(1) && said.contains("message UID 3 of INBOX"), "{said}");
+    assert!(said.contains("mailbox is full"), "{said}");
+    server.console(&["mailbox", "size", ANNA, "M"], "");
+    let (status, said) = restore_mailbox(&server.store, ANNA, &dir);
+    assert!(status == Some(1) && !said.contains("mailbox is full"), "{said}");
+    let (_, names) = restored(&server, ANNA);
+    let came: Vec<_> =
+        messages(&mut owner(&server, ANNA), &names[0]).into_iter().map(|(bytes, ..)| bytes).collect();
+    let mut rest = noise;
+    rest.remove(2);
+    rest.sort();
+    assert!(came == rest, "{} of {} came", came.len(), rest.len());
 }

@@ -10,7 +10,7 @@ use postfach::device::{Device, File};
 use postfach::journal::{self, Format, FormatError};
 use postfach::serve;
 
-use super::mail::{export, import};
+use super::mail::{export, import, restore};
 use super::words::Wanted;
 use super::{DONE, FAILED, IN_USE, USAGE, backup, complain, say, usage};
 
@@ -30,6 +30,7 @@ pub fn run(wanted: Wanted) -> u8 {
         Wanted::Import(wanted) => return mail(import::import(&wanted)),
         Wanted::Backup { store: Some(store), dir, json } => return backup::make(&store, &dir, json),
         Wanted::Restore { store, size, force, dir } => return backup::restore(&store, size, force, &dir),
+        Wanted::RestoreMailbox(wanted) => return mail(restore::restore(&wanted)),
         Wanted::Backup { store: None, dir, json } => return backup::verify(&dir, json),
     }
     DONE

@@ -203,7 +203,7 @@ pub const COMMANDS: [Command; 8] = [
     },
     Command {
         name: "restore",
-        help: "Make a store of what a backup holds.",
+        help: "Make a store of what a backup holds, or bring one mailbox of it into a store that there is.",
         options: &[
             STORE,
             Choice {
@@ -218,9 +218,20 @@ pub const COMMANDS: [Command; 8] = [
                 times: Times::Maybe,
                 help: "write over what is there: all mail in it is lost",
             },
+            Choice {
+                name: "--mailbox",
+                value: "ADDRESS",
+                times: Times::Maybe,
+                help: "only this mailbox's mail, beside what it has in the store now",
+            },
         ],
         words: "DIR",
-        notes: "Everything is as it was when the backup was made: mailboxes, passwords, folders, UIDs. Mail programs go on as before.",
+        notes: "Everything is as it was when the backup was made: mailboxes, passwords, folders, UIDs. Mail programs go on as before.\n\
+                With --mailbox, while the server runs or not: the mail that ADDRESS has in the backup comes into the\n\
+                folder `Restored DATE` (INBOX) and folders below it (`Restored DATE/Sent`) of the same mailbox, with\n\
+                flags, keywords and dates. DATE is the day, in UTC, on which DIR's file `manifest` was written. Folders\n\
+                without mail are not made. Nothing that is there is changed; run again, it brings only what is missing.\n\
+                Exit status 1: a message is damaged in the backup, or the mailbox is full; standard error says what.",
     },
 ];
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use postfach::serve::Options;
 
-use super::mail::{Format, export, import};
+use super::mail::{Format, export, import, restore};
 use super::usage::{COMMANDS, Choice, Command, Times};
 
 /// What is wanted.
@@ -54,6 +54,8 @@ pub enum Wanted {
         /// The backup.
         dir: PathBuf,
     },
+    /// `restore --mailbox`
+    RestoreMailbox(restore::Wanted),
     /// `check`
     Check {
         /// Which store.
@@ -145,12 +147,7 @@ fn wanted(command: &'static Command, rest: Vec<OsString>) -> Result<Wanted, Stri
             }
             Ok(Wanted::Backup { store, dir: dir.into(), json: value(&given, "--json").is_some() })
         }
-        "restore" => {
-            let [dir] = <[OsString; 1]>::try_from(words).map_err(|_| String::from("one DIR is wanted"))?;
-            let size = text(&given, "--size")?.map(size).transpose()?;
-            let force = value(&given, "--force").is_some();
-            Ok(Wanted::Restore { store, size, force, dir: dir.into() })
-        }
+        "restore" => restore_of(store, &given, words),
         _ => Ok(Wanted::Check { store, json: value(&given, "--json").is_some() }),
     }
 }
@@ -176,6 +173,22 @@ fn import_of(store: PathBuf, given: &Given, words: Vec<OsString>) -> Result<impo
         return Err(format!("`{}` is no folder for --into", name.escape_debug()));
     }
     Ok(import::Wanted { store, format, address, path, into, json: value(given, "--json").is_some() })
+}
+
+fn restore_of(store: PathBuf, given: &Given, words: Vec<OsString>) -> Result<Wanted, String> {
+    let [dir] = <[OsString; 1]>::try_from(words).map_err(|_| String::from("one DIR is wanted"))?;
+    let dir = PathBuf::from(dir);
+    let size = text(given, "--size")?.map(size).transpose()?;
+    let force = value(given, "--force").is_some();
+    let Some(mailbox) = value(given, "--mailbox") else {
+        return Ok(Wanted::Restore { store, size, force, dir });
+    };
+    if size.is_some() || force {
+        return Err(String::from(
+            "with --mailbox, mail comes into a store that there is: neither --size nor --force goes with it",
+        ));
+    }
+    Ok(Wanted::RestoreMailbox(restore::Wanted { store, address: address(Some(mailbox))?, dir }))
 }
 
 fn address(word: Option<OsString>) -> Result<String, String> {
@@ -344,6 +357,8 @@ mod tests {
         assert!(matches!(told("backup --verify b").unwrap(), Wanted::Backup { store: None, .. }));
         let restore = told("restore --size 2G --store a b").unwrap();
         assert!(matches!(restore, Wanted::Restore { size: Some(0x8000_0000), force: false, .. }));
+        let one = told("restore --mailbox anna@b --store a b").unwrap();
+        assert!(matches!(one, Wanted::RestoreMailbox(wanted) if wanted.address == "anna@b"));
         assert!(told("restore --store a").is_err());
         assert!(told("backup b").is_err() && told("backup --store a --verify b").is_err());
         assert!(
@@ -380,6 +395,9 @@ mod tests {
             ("import --store a anna d", "`anna`"),
             ("import --store a anna@b d --into a//b", "`a//b`"),
             ("import --store a anna@b d --inot x", "`--inot`"),
+            ("restore --store a --mailbox anna d", "`anna`"),
+            ("restore --store a --mailbox anna@b --size 1G d", "--size"),
+            ("restore --store a --mailbox anna@b --force d", "--force"),
         ] {
             let why = told(line).unwrap_err();
             assert!(why.contains(word) && !why.contains('\n'), "{line}: {why}");

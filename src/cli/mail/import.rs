@@ -4,7 +4,7 @@
 //! nothing, one that was interrupted is completed, and what is twice in the source is twice afterwards. Flags of what is there stay.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use postfach::serve::Door;
 use postfach::types::Time;
@@ -14,7 +14,7 @@ use super::client::{Appended, Body, Client, No};
 use super::digest::{Keys, Known};
 use super::marks::Marks;
 use super::progress::Progress;
-use super::source::{self, Folder, Message};
+use super::source::{self, Message};
 use super::{Fallible, Format, at, shown};
 
 /// Messages under way at a time: the server makes them durable together.
@@ -37,6 +37,26 @@ pub struct Wanted {
     pub into: Option<String>,
     /// For programs.
     pub json: bool,
+}
+
+/// The mailbox that is filled, and how that is told.
+pub struct Target<'a> {
+    /// Which store.
+    pub store: &'a Path,
+    /// Whose mailbox.
+    pub address: &'a str,
+    /// What has been done: the first word that is said.
+    pub verb: &'static str,
+    /// For programs.
+    pub json: bool,
+}
+
+/// A folder to fill.
+pub struct Filling<'a> {
+    /// Its name in the mailbox.
+    pub folder: String,
+    /// What it gets, read when its turn comes.
+    pub messages: Box<dyn Fn() -> Fallible<Vec<Message>> + 'a>,
 }
 
 /// What has been done.
@@ -71,13 +91,37 @@ pub fn import(wanted: &Wanted) -> Fallible<bool> {
         return Err(format!("there is {what} in {}", shown(&wanted.path.display().to_string())));
     }
     let subscriptions = if path.is_dir() { source::subscriptions(&path)? } else { None };
-    let door = Door::open(&wanted.store).map_err(|error| error.to_string())?;
-    let mut client = Client::open(&door, &wanted.address)?;
+    // Below another folder, none of these names is one.
+    let subscriptions = subscriptions.map(|names| if wanted.into.is_none() { names } else { Vec::new() });
+    let single = !path.is_dir();
+    let filling = |folder| {
+        let source::Folder { name, .. } = &folder;
+        Filling {
+            folder: target(name, wanted.into.as_deref(), single),
+            messages: Box::new(move || folder.messages(format)),
+        }
+    };
+    let fillings: Vec<Filling<'_>> = folders.into_iter().map(filling).collect();
+    let target =
+        Target { store: &wanted.store, address: &wanted.address, verb: "Imported", json: wanted.json };
+    fill(&target, &fillings, subscriptions.as_deref())
+}
+
+/// Fills a mailbox. `subscriptions`: None: to every folder that is made. True: everything is in the mailbox.
+///
+/// # Errors
+/// Why it has not been finished.
+pub fn fill(
+    target: &Target<'_>,
+    fillings: &[Filling<'_>],
+    subscriptions: Option<&[String]>,
+) -> Fallible<bool> {
+    let door = Door::open(target.store).map_err(|error| error.to_string())?;
+    let mut client = Client::open(&door, target.address)?;
     let existing = client.folders()?;
     let mut mailbox = Mailbox {
         door: &door,
-        wanted,
-        format,
+        target,
         client,
         existing,
         keys: Keys::default(),
@@ -86,21 +130,14 @@ pub fn import(wanted: &Wanted) -> Fallible<bool> {
         sum: Sum::default(),
         progress: Progress::new(),
     };
-    let single = !path.is_dir();
-    let done = folders.iter().try_for_each(|folder| {
-        let target = target(&folder.name, wanted.into.as_deref(), single);
-        mailbox.folder(folder, &target, subscriptions.is_none())
-    });
-    let done = done.and_then(|()| match &subscriptions {
-        Some(names) if wanted.into.is_none() => mailbox.subscribe(names),
-        _ => Ok(()),
-    });
-    say(&mailbox.sum.told(wanted, done.is_ok()));
+    let done = fillings.iter().try_for_each(|filling| mailbox.folder(filling, subscriptions.is_none()));
+    let done = done.and_then(|()| mailbox.subscribe(subscriptions.unwrap_or_default()));
+    say(&mailbox.sum.told(target, done.is_ok()));
     done.map(|()| mailbox.sum.refused == 0)
 }
 
 /// Where a folder of the source goes. A single file goes where it is told to.
-fn target(name: &str, into: Option<&str>, single: bool) -> String {
+pub fn target(name: &str, into: Option<&str>, single: bool) -> String {
     match into {
         None => String::from(name),
         Some(into) if single || name == "INBOX" => String::from(into),
@@ -109,9 +146,9 @@ fn target(name: &str, into: Option<&str>, single: bool) -> String {
 }
 
 impl Sum {
-    fn told(&self, wanted: &Wanted, done: bool) -> String {
+    fn told(&self, target: &Target<'_>, done: bool) -> String {
         let Sum { folders, imported, bytes, already, refused, empty } = self;
-        if wanted.json {
+        if target.json {
             return format!(
                 "{{\"folders\":{folders},\"imported\":{imported},\"bytes\":{bytes},\"already_there\":{already},\
                  \"refused\":{refused},\"empty\":{empty},\"complete\":{done}}}\n"
@@ -119,8 +156,9 @@ impl Sum {
         }
         let mb = *bytes as f64 / 1e6;
         let mut text = format!(
-            "Imported {imported} messages ({mb:.1} MB) of {folders} folders to {}; {already} were there already",
-            shown(&wanted.address)
+            "{} {imported} messages ({mb:.1} MB) of {folders} folders to {}; {already} were there already",
+            target.verb,
+            shown(target.address)
         );
         for (count, what) in [(refused, "refused"), (empty, "empty and left out")] {
             if *count > 0 {
@@ -134,8 +172,7 @@ impl Sum {
 /// The mailbox that is filled.
 struct Mailbox<'a> {
     door: &'a Door,
-    wanted: &'a Wanted,
-    format: Format,
+    target: &'a Target<'a>,
     client: Client,
     /// Its folders.
     existing: Vec<String>,
@@ -156,8 +193,9 @@ struct Pending {
 }
 
 impl Mailbox<'_> {
-    fn folder(&mut self, folder: &Folder, target: &str, subscribes: bool) -> Fallible<()> {
-        let messages = match folder.messages(self.format) {
+    fn folder(&mut self, filling: &Filling<'_>, subscribes: bool) -> Fallible<()> {
+        let target = filling.folder.as_str();
+        let messages = match (filling.messages)() {
             Ok(messages) => messages,
             Err(why) => {
                 self.progress.say(&why);
@@ -260,7 +298,7 @@ impl Mailbox<'_> {
             Body::Whole => known.add(digest.key()),
             Body::Gone => {}
             Body::Unreadable => {
-                self.client = Client::open(self.door, &self.wanted.address)?;
+                self.client = Client::open(self.door, self.target.address)?;
                 self.client.examine(target)?;
             }
         }
@@ -361,7 +399,7 @@ impl Mailbox<'_> {
     }
 
     fn full(&self, target: &str) -> String {
-        let (store, address) = (self.wanted.store.display(), &self.wanted.address);
+        let (store, address) = (self.target.store.display(), self.target.address);
         format!(
             "the mailbox is full, at folder {target}: give it a larger class with `postfach console --store {store} mailbox size \
              {address} CLASS`, or expunge something; then run the same command again: it goes on where it stopped"

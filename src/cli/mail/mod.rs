@@ -1,9 +1,9 @@
-//! `export` and `import`: mailboxes to Maildir and mbox, and back, by IMAP through [`postfach::serve::Door`].
+//! `export`, `import`, `restore --mailbox`: mailboxes to Maildir and mbox, and back, and out of a backup, by IMAP through [`postfach::serve::Door`].
 //!
 //! Content is kept byte for byte: a message goes out with LF line ends, as is usual in files, when it has CRLF line ends throughout, and
 //! otherwise exactly as stored, with a mark that says so ([`ends`]). What is imported from elsewhere gets CRLF line ends.
 //!
-//! - [`export`], [`import`]: the commands; [`client`]: the IMAP client; [`digest`]: what is a duplicate.
+//! - [`export`], [`import`], [`restore`]: the commands; [`client`]: the IMAP client; [`digest`]: what is a duplicate.
 //! - [`maildir`], [`mbox`] with its [`quote`]: the two formats; [`source`]: which folders there are to import.
 //! - [`names`], [`marks`]: folder names and flags in files.
 //!
@@ -23,6 +23,7 @@ mod mbox;
 mod names;
 mod progress;
 mod quote;
+pub mod restore;
 mod source;
 
 /// How mailboxes lie in files.

@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 
 use super::ends::ToCrlf;
 use super::marks::Marks;
+use super::restore::Stored;
 use super::{CHUNK_BYTES, Fallible, Format, at, maildir, mbox, names};
 
 /// How deep directories are looked into.
@@ -47,6 +48,8 @@ enum Kind {
     File { exact: bool },
     /// A part of an mbox.
     Mbox,
+    /// In a backup, which `file` is.
+    Stored(Stored),
 }
 
 /// Which format a path has, if it is not said.
@@ -208,17 +211,24 @@ impl Folder {
 }
 
 impl Message {
+    /// A message in this backup, of so many bytes.
+    pub fn stored(backup: Rc<Path>, stored: Stored, size: u32, marks: Marks, date: Time) -> Message {
+        let kind = Kind::Stored(stored);
+        Message { file: backup, start: 0, end: u64::from(size), kind, marks, date: Some(date) }
+    }
+
     /// What it is called when something is said of it.
     pub fn name(&self) -> String {
-        match self.kind {
+        match &self.kind {
             Kind::File { .. } => self.file.display().to_string(),
             Kind::Mbox => format!("{} at byte {}", self.file.display(), self.start),
+            Kind::Stored(stored) => format!("{stored} in {}", self.file.display()),
         }
     }
 
     /// Hands its bytes over, as they are to be stored; then its flags.
     pub fn read(&self, sink: &mut dyn FnMut(&[u8]) -> Fallible<()>) -> Fallible<Marks> {
-        match self.kind {
+        match &self.kind {
             Kind::Mbox => mbox::open(|pieces| self.bytes(pieces), sink),
             Kind::File { exact: true } => self.bytes(sink).map(|()| self.marks.clone()),
             Kind::File { exact: false } => {
@@ -229,6 +239,10 @@ impl Message {
                     sink(&out)
                 })?;
                 Ok(self.marks.clone())
+            }
+            Kind::Stored(stored) => {
+                let whole = stored.read(self.end, sink)?;
+                if whole { Ok(self.marks.clone()) } else { Err(self.name()) }
             }
         }
     }
