@@ -368,7 +368,7 @@ pub fn restore(
     wanted: &mut Wanted<'_>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Restored, Error> {
-    let Opened { device: pieces, .. } = open(dir)?;
+    let Opened { device: pieces, damage, .. } = open(dir)?;
     let (source, _) = Store::open(Arc::new(pieces), wanted.random)?;
     if !wanted.force && journal::is_store(&*device) {
         return Err(Error::Format(FormatError::Exists));
@@ -383,7 +383,8 @@ pub fn restore(
         return Err(Error::Small { needed, there });
     }
     veil.draw().map_err(io)?;
-    let restored = store::restore(&source, &mut target, progress).map_err(|_| Error::Full)?;
+    let mut restored = store::restore(&source, &mut target, progress).map_err(|_| Error::Full)?;
+    restored.lossy |= !damage.is_empty();
     target.close().map_err(io)?;
     veil.lift(BLOCK_BYTES).map_err(io)?;
     Ok(restored)

@@ -487,3 +487,44 @@ fn a_damaged_message_is_named_and_left_out_and_a_full_mailbox_takes_the_rest_lat
     rest.sort();
     assert!(came == rest, "{} of {} came", came.len(), rest.len());
 }
+
+#[test]
+fn a_backup_of_more_segments_than_files_may_be_open_is_read_whole_and_one_that_lacks_a_file_is_told() {
+    let server = Server::start();
+    let mut random = postfach::device::Random(9);
+    let mut imap = owner(&server, ANNA);
+    for _ in 0..6 {
+        let mut noise = vec![0; 4_000_000];
+        random.fill(&mut noise);
+        append(&mut imap, "INBOX", "", "24-Nov-2024 09:18:02 +0000", &noise);
+    }
+    drop(imap);
+    let dir = server.folder.0.join("backup");
+    backup(&server.store, &dir);
+    assert!(files(&dir).len() > 6);
+    expunge(&server, ANNA, "INBOX");
+    let store = server.folder.0.join("again.store");
+    let few = |words: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -Sn 6; exec \"$@\"", "sh", POSTFACH]).args(words).arg(&dir);
+        let output = try_run(&mut command, b"");
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let (path, again) = (server.store.to_str().expect("text"), store.to_str().expect("text"));
+    let whole = ["restore", "--force", "--size", "512M", "--store", again];
+    let one = ["restore", "--mailbox", ANNA, "--store", path];
+    for (words, wanted) in [
+        (&["backup", "--verify"][..], "6 messages"),
+        (&whole, "with 6 messages"),
+        (&one, "Restored 6 messages"),
+    ] {
+        let (status, said) = few(words);
+        assert!(status == Some(0) && said.contains(wanted), "{said}");
+    }
+    let segment = files(&dir).into_iter().nth(2).expect("a segment");
+    std::fs::remove_file(segment).expect("removes");
+    for words in [&whole[..], &one] {
+        let (status, said) = few(words);
+        assert!(status == Some(1) && said.contains("mail may be missing"), "{said}");
+    }
+}

@@ -91,6 +91,8 @@ pub fn make(store: &Path, dir: &Path, json: bool) -> u8 {
 
 /// Reads a backup and says what is damaged.
 pub fn verify(dir: &Path, json: bool) -> u8 {
+    // A backup of many segments is as many files.
+    serve::raise_descriptors();
     let mut progress = Progress::new("read", json);
     let found = backup::verify(dir, &mut |done, all| progress.tell(done, all));
     drop(progress);
@@ -113,6 +115,7 @@ pub fn restore(path: &Path, size: Option<u64>, force: bool, dir: &Path) -> u8 {
         complain("restore: --size SIZE is missing, as in --size 1G; only a partition has a size of its own");
         return USAGE;
     }
+    serve::raise_descriptors();
     let (name, new) = (path.display(), !path.exists());
     let device = match File::create(path, size.unwrap_or_default(), force) {
         Ok(device) => Arc::new(device),
@@ -131,16 +134,19 @@ pub fn restore(path: &Path, size: Option<u64>, force: bool, dir: &Path) -> u8 {
     let made = backup::restore(dir, device, &mut wanted, &mut |done, all| progress.tell_count(done, all));
     drop(progress);
     match made {
-        Ok(Restored { mailboxes, messages, damaged }) => {
+        Ok(Restored { mailboxes, messages, damaged, lossy }) => {
             say(&format!(
                 "{name} holds {mailboxes} mailboxes with {messages} messages. Next: postfach serve --store {name}\n"
             ));
-            if damaged == 0 {
-                return DONE;
+            if lossy {
+                failed(&lost(dir));
             }
-            failed(&format!(
-                "{damaged} parts of messages are damaged in the backup; `postfach check` says whose"
-            ))
+            if damaged > 0 {
+                failed(&format!(
+                    "{damaged} parts of messages are damaged in the backup; `postfach check` says whose"
+                ));
+            }
+            if lossy || damaged > 0 { FAILED } else { DONE }
         }
         Err(error) => {
             if new {
@@ -150,6 +156,12 @@ pub fn restore(path: &Path, size: Option<u64>, force: bool, dir: &Path) -> u8 {
             failed(&error.to_string())
         }
     }
+}
+
+/// What is said of a backup of which something is missing.
+pub fn lost(dir: &Path) -> String {
+    let dir = dir.display();
+    format!("the backup is damaged, mail may be missing; `postfach backup --verify {dir}` says what")
 }
 
 fn failed(why: &str) -> u8 {

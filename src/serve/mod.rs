@@ -567,7 +567,7 @@ fn is_in(file: &str, layer: &str) -> bool {
 }
 
 /// Allows as many file descriptors as this process may have. Returns how many.
-fn raise_descriptors() -> u64 {
+pub fn raise_descriptors() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };

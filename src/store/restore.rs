@@ -22,6 +22,8 @@ pub struct Restored {
     pub mailboxes: u64,
     /// Frames of messages that could not be read.
     pub damaged: u64,
+    /// The source had lost something, of which nobody knows how much.
+    pub lossy: bool,
 }
 
 /// Bytes of the smallest room for buckets that the source needs, and what the target has.
@@ -40,7 +42,8 @@ pub fn restore(
     target: &mut Store,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Restored, StoreError> {
-    let mut restored = Restored { mailboxes: source.state.accounts.len() as u64, ..Restored::default() };
+    let mailboxes = source.state.accounts.len() as u64;
+    let mut restored = Restored { mailboxes, lossy: !source.sound, ..Restored::default() };
     let folders = || source.state.accounts.values().flat_map(|account| account.folders.values());
     let all: u64 = folders().map(|folder| u64::from(folder.count())).sum();
     let of_folder =

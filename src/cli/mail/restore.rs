@@ -17,6 +17,7 @@ use postfach::store::state::{Account, Folder};
 use postfach::types::{BodyId, Flags, Time, Uid};
 use postfach::wire::date::DateTime;
 
+use super::super::backup::lost;
 use super::super::complain;
 use super::Fallible;
 use super::import::{Filling, Target, fill, target};
@@ -47,6 +48,7 @@ pub struct Stored {
 /// # Errors
 /// Why it has not been finished.
 pub fn restore(wanted: &Wanted) -> Fallible<bool> {
+    serve::raise_descriptors();
     let dir = wanted.dir.display();
     let Opened { device, damage, made, .. } = backup::open(&wanted.dir).map_err(|error| error.to_string())?;
     let opened = Store::open(Arc::new(device), &mut serve::random);
@@ -55,9 +57,7 @@ pub fn restore(wanted: &Wanted) -> Fallible<bool> {
     let state = store.state();
     let whole = damage.is_empty() && !report.is_damaged() && state.unread_records == 0;
     if !whole {
-        complain(&format!(
-            "restore: the backup is damaged, mail may be missing; `postfach backup --verify {dir}` says what"
-        ));
+        complain(&format!("restore: {}", lost(&wanted.dir)));
     }
     let account = state.settings.addresses.get(&wanted.address.to_lowercase());
     let account = account.and_then(|account| state.accounts.get(account));
