@@ -84,7 +84,7 @@ impl Toy {
         }
         let (receiver, _) = self.receiver.take().unwrap();
         let kept = cx.store().reserve(ACCOUNT, receiver.size()).unwrap();
-        let message = receiver.finish(cx.now);
+        let (message, _kept) = receiver.finish(cx.now);
         let uids = cx.store().deliver(message, vec![(ACCOUNT, kept)]).unwrap();
         say(io, &format!("uid {}", uids[0].unwrap()));
         Next::Send

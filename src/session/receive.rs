@@ -62,10 +62,10 @@ impl Receiver {
         Some(Next::Store { body: self.body.id(), piece, bytes: std::mem::take(&mut self.gathered) })
     }
 
-    /// The message, all of whose pieces are in the journal's hands.
-    pub fn finish(self, date: Time) -> NewMessage {
+    /// The message, all of whose pieces are in the journal's hands; they are kept as long as what comes with it lives: until it is somebody's.
+    pub fn finish(self, date: Time) -> (NewMessage, NewBody) {
         debug_assert!(self.gathered.is_empty(), "the last piece has been stored");
         let structure = self.scanner.finish().encode();
-        NewMessage { body: self.body.id(), size: self.size, structure, date }
+        (NewMessage { body: self.body.id(), size: self.size, structure, date }, self.body)
     }
 }

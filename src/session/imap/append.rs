@@ -98,7 +98,7 @@ impl Task for Append {
 impl Append {
     fn finish(&mut self, cx: &mut Context<'_>) -> Result<Reply, Reply> {
         let (receiver, reservation) = self.kept.take().ok_or_else(no_folder)?;
-        let message = receiver.finish(self.date);
+        let (message, _kept) = receiver.finish(self.date);
         match cx.store().append(message, self.flags, self.account, self.folder, reservation) {
             Ok((uid_validity, uid)) => {
                 Ok(Reply::ok("Appended").with(ReplyCode::AppendUid(uid_validity, uid)))

@@ -39,7 +39,7 @@ impl Desk {
                 shared.lock().append_piece(body, piece, bytes).unwrap();
             }
         }
-        let message = receiver.finish(Time(0));
+        let (message, _kept) = receiver.finish(Time(0));
         shared.access(&mut needs).deliver(message, vec![(anna, place)]).unwrap();
         Desk { shared, needs, io: Io::default(), session: Pop3::new() }
     }

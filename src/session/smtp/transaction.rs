@@ -118,7 +118,7 @@ impl Transaction {
 
     /// The message is there, and stored but for its record: delivers it.
     pub fn finish(mut self, role: Role, cx: &mut Context<'_>) -> Outcome {
-        let message = match self.incoming.take().map(Incoming::finish) {
+        let (message, _kept) = match self.incoming.take().map(Incoming::finish) {
             Some(Ok(receiver)) => receiver.finish(cx.now),
             Some(Err(reply)) => return self.outcome(role, |_| Some(reply)),
             None => return Outcome::All("503 5.5.1 MAIL first"),

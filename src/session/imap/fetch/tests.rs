@@ -82,9 +82,15 @@ impl Desk {
     }
 
     pub(in super::super) fn add(&mut self, message: &[u8], flags: Flags) -> BodyId {
+        self.add_beside(message, flags, |_| {})
+    }
+
+    /// Adds a message; between its end and its record the others do something.
+    fn add_beside(&mut self, message: &[u8], flags: Flags, others: impl FnOnce(&mut Context<'_>)) -> BodyId {
         let account = self.account;
-        let body = self.with(|cx, _| cx.store().new_body());
-        let mut receiver = Receiver::new(body);
+        let incoming = self.with(|cx, _| cx.store().incoming());
+        let body = incoming.id();
+        let mut receiver = Receiver::new(incoming);
         let mut rest = message;
         while !rest.is_empty() || receiver.full() {
             rest = &rest[receiver.push(rest)..];
@@ -94,8 +100,9 @@ impl Desk {
                 self.shared.lock().append_piece(body, piece, bytes).unwrap();
             }
         }
-        let message = receiver.finish(Time(1_000_000_000));
+        let (message, _kept) = receiver.finish(Time(1_000_000_000));
         self.with(|cx, _| {
+            others(cx);
             let mut store = cx.store();
             let reservation = store.reserve(account, message.size).unwrap();
             store.append(message, flags, account, FolderId::INBOX, reservation).unwrap();
@@ -377,4 +384,13 @@ fn a_message_expunged_elsewhere_is_still_told() {
         desk.fetch(" 1 (UID BODY.PEEK[])"),
         "* 1 FETCH (UID 1)\r\na NO [EXPUNGEISSUED] Some of the messages have been expunged\r\n"
     );
+}
+
+/// Others begin messages between a message's end and its record, and the store looks whose senders have gone.
+#[test]
+fn a_message_is_kept_until_it_is_somebodys() {
+    let mut desk = Desk::new();
+    desk.add_beside(b"Subject: kept\r\n\r\nbody\r\n", Flags::NONE, |cx| {
+        (0..200).for_each(|_| drop(cx.store().incoming()));
+    });
 }
