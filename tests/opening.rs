@@ -249,7 +249,7 @@ fn opening_reads_little() {
 }
 
 #[test]
-#[ignore = "takes long: a million messages"]
+#[ignore = "takes minutes: `scripts/test soak` runs it"]
 fn opening_a_large_store_reads_little() {
     for (messages, bytes, most) in [(100_000, 4000, 5_000_000), (1_000_000, 4000, 50_000_000)] {
         let (with, _) = measure(messages, bytes);

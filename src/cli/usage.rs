@@ -46,6 +46,12 @@ const STORE: Choice =
 
 const FORMAT: Choice =
     Choice { name: "--format", value: "FORMAT", times: Times::Maybe, help: "maildir or mbox" };
+const FORCE: Choice = Choice {
+    name: "--force",
+    value: "",
+    times: Times::Maybe,
+    help: "write over what is there: all mail in it is lost",
+};
 const JSON: Choice =
     Choice { name: "--json", value: "", times: Times::Maybe, help: "tell the result as JSON, for programs" };
 
@@ -62,12 +68,7 @@ pub const COMMANDS: [Command; 8] = [
                 times: Times::Maybe,
                 help: "how large: 512M, 1G, ...; a partition is taken whole without it",
             },
-            Choice {
-                name: "--force",
-                value: "",
-                times: Times::Maybe,
-                help: "write over what is there: all mail in it is lost",
-            },
+            FORCE,
         ],
         words: "",
         notes: "A store cannot grow later. A file takes space on the disk only as mail comes in.",
@@ -123,10 +124,7 @@ pub const COMMANDS: [Command; 8] = [
     Command {
         name: "check",
         help: "Read the whole store and say what is damaged. Changes nothing.",
-        options: &[
-            STORE,
-            Choice { name: "--json", value: "", times: Times::Maybe, help: "tell it as JSON, for programs" },
-        ],
+        options: &[STORE, JSON],
         words: "",
         notes: "Exit status 0: nothing that was acknowledged is damaged or missing; 1: something is;\n\
                 3: a server is running on the store.",
@@ -195,7 +193,7 @@ pub const COMMANDS: [Command; 8] = [
                 times: Times::Maybe,
                 help: "read the backup in DIR whole, and say what is damaged; needs no store",
             },
-            Choice { name: "--json", value: "", times: Times::Maybe, help: "tell it as JSON, for programs" },
+            JSON,
         ],
         words: "DIR",
         notes: "DIR is made if it is not there. It then holds all mail and the store's key: keep it where nobody else reads it.\n\
@@ -212,12 +210,7 @@ pub const COMMANDS: [Command; 8] = [
                 times: Times::Maybe,
                 help: "how large: 512M, 1G, ...; also another than the old store's; a partition is taken whole without it",
             },
-            Choice {
-                name: "--force",
-                value: "",
-                times: Times::Maybe,
-                help: "write over what is there: all mail in it is lost",
-            },
+            FORCE,
             Choice {
                 name: "--mailbox",
                 value: "ADDRESS",

@@ -234,18 +234,15 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Random;
     use crate::journal::frame::ALIGNMENT;
 
-    struct Random(u64);
+    trait Sample {
+        fn slot(&mut self) -> Slot;
+        fn body(&mut self) -> Body;
+    }
 
-    impl Random {
-        fn below(&mut self, bound: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0 % bound
-        }
-
+    impl Sample for Random {
         fn slot(&mut self) -> Slot {
             match self.below(10) {
                 0 => Slot::NONE,

@@ -338,17 +338,13 @@ impl Iterator for Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Random;
 
-    struct Random(u64);
+    trait Sample {
+        fn message(&mut self, uid: u32) -> Message;
+    }
 
-    impl Random {
-        fn below(&mut self, bound: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0 % bound
-        }
-
+    impl Sample for Random {
         /// Most messages are like others; some are at the edges of what packs, or beyond.
         fn message(&mut self, uid: u32) -> Message {
             let size = self.below(100_000) as u32;
