@@ -135,13 +135,20 @@ struct Inner {
 /// The device.
 pub struct Memory {
     size: u64,
+    /// What is discarded stays as it was, as on a card that takes no hints.
+    ignores_discards: bool,
     inner: Mutex<Inner>,
 }
 
 impl Memory {
     /// A medium of `size` bytes, all zeros.
     pub fn new(size: u64) -> Memory {
-        Memory { size, inner: Mutex::default() }
+        Memory { size, ignores_discards: false, inner: Mutex::default() }
+    }
+
+    /// A medium that takes no hints: what is discarded stays as it was.
+    pub fn ignoring_discards(self) -> Memory {
+        Memory { ignores_discards: true, ..self }
     }
 
     /// Lets this many more writes and flushes succeed and then cuts the power: everything fails from there on.
@@ -210,7 +217,7 @@ impl Memory {
             }
         }
         let inner = Inner { current: image.clone(), durable: image, ..Inner::default() };
-        Memory { size: self.size, inner: Mutex::new(inner) }
+        Memory { size: self.size, ignores_discards: self.ignores_discards, inner: Mutex::new(inner) }
     }
 
     /// The same medium again, with its power on and nothing that waits lost, as a device of its own.
@@ -340,7 +347,7 @@ impl Device for Memory {
         Ok(())
     }
 
-    /// At once and for good: whoever still needs what was there finds zeros.
+    /// At once and for good: whoever still needs what was there finds zeros. Or not at all.
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
         if !within(self.size, offset, length) {
             return Err(beyond_the_end());
@@ -348,6 +355,9 @@ impl Device for Memory {
         let mut inner = self.inner();
         if inner.off {
             return Err(no_power());
+        }
+        if self.ignores_discards {
+            return Ok(());
         }
         inner.current.erase(offset, length);
         inner.durable.erase(offset, length);

@@ -10,6 +10,16 @@ use super::snapshot::Snapshot;
 use super::window::Window;
 use crate::limits::BLOCK_BYTES;
 
+/// What had been freed when the header of this sequence was written, which names these members.
+struct Freed(u64, Option<Members>);
+
+impl Freed {
+    /// Whether what the segment held under this sequence had been freed: also where it is a member again, of a batch that was torn.
+    fn held(&self, index: u32, sequence: u64) -> bool {
+        sequence <= self.0 && self.1.as_ref().is_some_and(|members| !members.has(index))
+    }
+}
+
 impl Scan<'_> {
     /// Step 1: every segment's header. One good copy is enough of a member that the header of another member names: elsewhere the second
     /// one may be of a later use, whose batch was torn.
@@ -38,23 +48,39 @@ impl Scan<'_> {
                     newest = Some((header.sequence, members));
                 }
             }
+            self.hear_claims(&headers);
+            let freed = self.freed(&headers);
             let is_member = |index: u32| newest.as_ref().is_some_and(|(_, newest)| newest.has(index));
             let members = headers.iter().flatten().filter(|block| is_member(block.header.index));
             let named: BTreeSet<(u32, u64)> =
                 members.map(|block| (block.header.follows.index, block.header.follows.incarnation)).collect();
             let vouched = |index: u32| {
                 let header = headers[index as usize].map(|block| (index, block.header.incarnation));
-                !self.verify && is_member(index) && header.is_some_and(|header| named.contains(&header))
+                let sequence = headers[index as usize].map_or(0, |block| block.header.sequence);
+                let named = header.is_some_and(|header| named.contains(&header));
+                !self.verify && is_member(index) && named && !freed.held(index, sequence)
             };
             first = (0..self.mark).filter(|index| !second[*index as usize] && !vouched(*index)).collect();
         }
+        Ok((headers, newest.map(|(_, members)| members)))
+    }
+
+    /// What headers say of all that is before them.
+    fn hear_claims(&mut self, headers: &[Option<HeaderBlock>]) {
         for HeaderBlock { header, .. } in headers.iter().flatten() {
             self.state.covered = self.state.covered.max(header.durable);
             self.state.sequence = self.state.sequence.max(header.sequence);
             let highest = header.first_position.max(header.follows.position).max(header.durable);
             self.saw(highest, header.opening);
         }
-        Ok((headers, newest.map(|(_, members)| members)))
+    }
+
+    /// Step 2, first part: what the newest header that is known to have been durable does not name.
+    fn freed(&self, headers: &[Option<HeaderBlock>]) -> Freed {
+        let durable = headers.iter().flatten().map(|block| block.header);
+        let durable = durable.filter(|header| header.first_position <= self.state.covered);
+        let newest = durable.max_by_key(|header| header.sequence);
+        newest.map_or(Freed(0, None), |header| Freed(header.sequence, self.members_of(&header)))
     }
 
     /// One copy of a header. An error only where the other one is not good either.
@@ -98,12 +124,14 @@ impl Scan<'_> {
         newest: Option<&Members>,
     ) -> (Vec<Member>, Vec<u32>) {
         let Some(newest) = newest else { return (Vec::new(), Vec::new()) };
+        let freed = self.freed(headers);
         let mut lost = Vec::new();
         let mut blocks: Vec<(HeaderBlock, bool)> = Vec::new();
         for index in (0..self.superblock.segment_count).filter(|index| newest.has(*index)) {
-            match headers.get(index as usize).copied().flatten() {
+            let found = headers.get(index as usize).copied().flatten();
+            match found.filter(|block| !freed.held(index, block.header.sequence)) {
                 Some(block) => blocks.push((block, false)),
-                None => match self.rescue(headers, index) {
+                None => match self.rescue(headers, index, &freed) {
                     Some(header) => blocks.push((HeaderBlock { header, before: None }, true)),
                     None => lost.push(index),
                 },
@@ -118,7 +146,9 @@ impl Scan<'_> {
                 Some(before) if before.header.is(&follows) => {
                     (before.end, before.regular) = (Some(follows), header.regular);
                 }
-                _ if lost.contains(&follows.index) => missing = Some(follows.position),
+                _ if lost.contains(&follows.index) && !freed.held(follows.index, follows.sequence) => {
+                    missing = Some(follows.position)
+                }
                 Some(before) => (before.open, before.regular) = (true, true),
                 None => {}
             }
@@ -129,9 +159,10 @@ impl Scan<'_> {
 
     /// The copy of a header that the next segment keeps. The segment may have been used again since that copy was made, and have
     /// lost its newer header: it is believed only where its first frame stands.
-    fn rescue(&self, headers: &[Option<HeaderBlock>], index: u32) -> Option<SegmentHeader> {
+    fn rescue(&self, headers: &[Option<HeaderBlock>], index: u32, freed: &Freed) -> Option<SegmentHeader> {
         let copies = headers.iter().flatten().filter_map(|block| block.before);
-        let header = copies.filter(|copy| copy.index == index).max_by_key(|copy| copy.sequence)?;
+        let copies = copies.filter(|copy| copy.index == index && !freed.held(index, copy.sequence));
+        let header = copies.max_by_key(|copy| copy.sequence)?;
         let mut window = Window::new(self.device, self.superblock, &header);
         window.frame(SEGMENT_START).filter(|first| first.position == header.first_position).map(|_| header)
     }

@@ -184,6 +184,9 @@
 //!    A header names no segment any more for which all that freed it was durable before the header was written; so it is true also where
 //!    its own batch is torn. And a freed segment is written over only when such a header is durable: until then its old content is
 //!    there for an older header. (`reclaim` has the rest of the argument.)
+//!    A torn batch can leave a header that names segments of the same batch of which nothing has arrived, and which still say what they said
+//!    when they were freed. So one more header is asked: the newest that is known to have been durable (some header claims its first position).
+//!    What has a sequence up to that one's and is not named by it had been freed, and is no member, nor is a copy of its header.
 //!    If a member's header is gone, the copy in the segment that followed it replaces it, provided that the copy's first frame stands there:
 //!    the copy may be older than the segment's last use. If there is none, the segment is lost, and is reported.
 //!    A member whose follower has been freed ends with its last frame; an end frame says which that was.

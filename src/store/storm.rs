@@ -181,6 +181,8 @@ pub(super) fn judge(device: &Arc<Memory>, trail: &mut Trail, seed: u64, what: &s
 /// A store that has been written over a few times.
 pub(super) fn used(seed: u64, segments: u64, segment_bytes: u32) -> Memory {
     let device = Memory::new(segments * u64::from(segment_bytes));
+    // What a freed segment held is still there when it is used again, or it is not.
+    let device = if seed.is_multiple_of(2) { device } else { device.ignoring_discards() };
     let mut random = Random(seed);
     let options = Format { segment_bytes: Some(segment_bytes), force: false };
     format(&device, &options, &mut |bytes| random.fill(bytes)).expect("formats");
