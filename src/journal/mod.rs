@@ -12,7 +12,7 @@
 //! | block 0, block 1 | the superblock, twice; either one suffices, and where they differ block 0 counts |
 //! | block 2, block 3 | the mark, twice: how far segments have ever been used |
 //! | block 4 to the first segment | reserved |
-//! | (n + 1) · segment_bytes | segment n, for n from 0 to segment_count − 1: aligned to its own size, as flash likes it. At most 30208 |
+//! | (n + 1) · segment_bytes | segment n, for n from 0 to segment_count − 1: aligned to its own size, as flash likes it. At most 29760 |
 //!
 //! The device is never zero-filled: without a header of this store old bytes mean nothing.
 //!
@@ -53,7 +53,10 @@
 //! | 0 | 128 | this segment's header |
 //! | 128 | 128 | a copy of the header of the segment that this one follows; 0 in the first one |
 //! | 256 | 64 | a copy of the superblock, for a store that has lost both |
-//! | 320 | 3776 | the members: a bit for each segment that belongs to the journal, with this one; the lowest bit of a byte first |
+//! | 320 | 3776 | the members: a bit for each segment that belongs to the journal, with this one; the lowest bit of a byte first. The last 8 bytes of each sector of 512 bytes but the first are not of them, but the incarnation |
+//!
+//! A medium writes sectors, not blocks: without the incarnation in each of them a torn header, which no opening has seen, could become whole
+//! when what was missing of it is written for the segment's next use.
 //!
 //! | at | size | field of a header |
 //! |---|---|---|

@@ -108,7 +108,11 @@ pub(super) struct Members(Vec<u8>);
 /// Most segments of a store: the list of members must fit a header block.
 pub(super) const SEGMENTS_MAX: u32 = (MEMBERS_BYTES * 8) as u32;
 const MEMBERS_AT: usize = 2 * HEADER_BYTES + SUPERBLOCK_BYTES;
-const MEMBERS_BYTES: usize = BLOCK_BYTES - MEMBERS_AT;
+const MEMBERS_BYTES: usize = BLOCK_BYTES - MEMBERS_AT - STAMP_BYTES * (BLOCK_BYTES / SECTOR_BYTES - 1);
+/// What a medium writes whole, bytes.
+const SECTOR_BYTES: usize = 512;
+/// Bytes of the incarnation at the end of each sector but the first, which has it in the header.
+const STAMP_BYTES: usize = 8;
 
 impl Members {
     pub(super) fn new(indexes: impl Iterator<Item = u32>) -> Members {
@@ -129,10 +133,30 @@ impl Members {
         key.hash(&[&self.0])
     }
 
-    /// The list of a block whose header is this one.
+    /// The list of a block whose header is this one. None, too, where a sector of the block is of another writing: a torn header must not
+    /// become whole when what was missing of it is written by a later one.
     pub(super) fn read(block: &[u8], header: &SegmentHeader, key: &Key) -> Option<Members> {
-        let members = Members(block.get(MEMBERS_AT..BLOCK_BYTES)?.to_vec());
+        let mut members = Vec::with_capacity(MEMBERS_BYTES);
+        members.extend_from_slice(block.get(MEMBERS_AT..SECTOR_BYTES)?);
+        for sector in block.get(SECTOR_BYTES..BLOCK_BYTES)?.chunks_exact(SECTOR_BYTES) {
+            let (list, stamp) = sector.split_at(SECTOR_BYTES - STAMP_BYTES);
+            if stamp != header.incarnation.to_le_bytes() {
+                return None;
+            }
+            members.extend_from_slice(list);
+        }
+        let members = Members(members);
         (members.hash(key) == header.members).then_some(members)
+    }
+
+    /// Appends the list to what goes before it in the block.
+    fn write(&self, incarnation: u64, out: &mut Vec<u8>) {
+        let (first, rest) = self.0.split_at(SECTOR_BYTES - MEMBERS_AT);
+        out.extend_from_slice(first);
+        for list in rest.chunks_exact(SECTOR_BYTES - STAMP_BYTES) {
+            out.extend_from_slice(list);
+            out.extend_from_slice(&incarnation.to_le_bytes());
+        }
     }
 }
 
@@ -153,7 +177,7 @@ impl HeaderBlock {
             None => out.extend_from_slice(&[0; HEADER_BYTES]),
         }
         out.extend_from_slice(&superblock.encode());
-        out.extend_from_slice(&members.0);
+        members.write(self.header.incarnation, out);
     }
 
     /// What a block at segment `index` says, if it is a header of this store in its right place.
@@ -209,5 +233,27 @@ mod tests {
         }
         assert!(!members.has(SEGMENTS_MAX));
         assert_ne!(members.hash(&key), Members::new([0, 9].into_iter()).hash(&key));
+    }
+
+    #[test]
+    fn a_sector_of_another_writing_makes_a_block_bad() {
+        let key = Key::new([3; 16]);
+        let members = Members::new([0, 9].into_iter());
+        let block = |incarnation| {
+            let mut block = vec![0; MEMBERS_AT];
+            members.write(incarnation, &mut block);
+            block
+        };
+        let header =
+            SegmentHeader { incarnation: 7, members: members.hash(&key), ..SegmentHeader::default() };
+        let (one, other) = (block(7), block(8));
+        assert_eq!(one.len(), BLOCK_BYTES);
+        assert!(Members::read(&one, &header, &key) == Some(members.clone()));
+        for sector in 1..BLOCK_BYTES / SECTOR_BYTES {
+            let mut mixed = one.clone();
+            let range = sector * SECTOR_BYTES..(sector + 1) * SECTOR_BYTES;
+            mixed[range.clone()].copy_from_slice(&other[range]);
+            assert!(Members::read(&mixed, &header, &key).is_none(), "{sector}");
+        }
     }
 }
