@@ -53,10 +53,11 @@
 //! | 0 | 128 | this segment's header |
 //! | 128 | 128 | a copy of the header of the segment that this one follows; 0 in the first one |
 //! | 256 | 64 | a copy of the superblock, for a store that has lost both |
-//! | 320 | 3776 | the members: a bit for each segment that belongs to the journal, with this one; the lowest bit of a byte first. The last 8 bytes of each sector of 512 bytes but the first are not of them, but the incarnation |
+//! | 320 | 3776 | the members: a bit for each segment that belongs to the journal, with this one; the lowest bit of a byte first |
 //!
-//! A medium writes sectors, not blocks: without the incarnation in each of them a torn header, which no opening has seen, could become whole
-//! when what was missing of it is written for the segment's next use.
+//! The last 8 bytes of each sector of 512 bytes, but the first, are not of the list: they are the incarnation. A medium writes sectors, not
+//! blocks: without that a torn header, which no opening has seen, could become whole when what was missing of it is written for the segment's
+//! next use.
 //!
 //! | at | size | field of a header |
 //! |---|---|---|
