@@ -96,8 +96,9 @@ impl Block {
         (self.present[..word].iter().map(|word| word.count_ones()).sum::<u32>() + below.count_ones()) as usize
     }
 
-    fn insert(&mut self, at: u64, packed: Packed) {
-        let (rank, length) = (self.rank(at), self.packed.len());
+    /// Puts one in, of which so many lower numbers are there.
+    fn insert(&mut self, at: u64, rank: usize, packed: Packed) {
+        let length = self.packed.len();
         if length == self.packed.capacity() {
             // As many as half a full one, a quarter, an eighth…
             let room = BLOCK_BODIES as usize >> (BLOCK_BODIES as usize / (length + 1)).ilog2();
@@ -166,8 +167,24 @@ impl Catalogue {
     pub(super) fn expect(&mut self, id: BodyId) {
         let (block, at) = (self.blocks.entry(id.0 / BLOCK_BODIES).or_default(), id.0 % BLOCK_BODIES);
         if !block.has(at) {
-            block.insert(at, Packed::of(&Body::default()));
+            block.insert(at, block.rank(at), Packed::of(&Body::default()));
         }
+    }
+
+    /// Changes a body, which is known from now on if it was not.
+    pub(super) fn settle<T>(&mut self, id: BodyId, change: impl FnOnce(&mut Body) -> T) -> T {
+        let (block, at) = (self.blocks.entry(id.0 / BLOCK_BODIES).or_default(), id.0 % BLOCK_BODIES);
+        let rank = block.rank(at);
+        if block.has(at) {
+            let mut body = self.odd.take(id, block.packed[rank]);
+            let result = change(&mut body);
+            block.packed[rank] = self.odd.pack(id, body);
+            return result;
+        }
+        let mut body = Body::default();
+        let result = change(&mut body);
+        block.insert(at, rank, self.odd.pack(id, body));
+        result
     }
 
     /// Changes a body, if it is known.
@@ -217,7 +234,7 @@ impl Catalogue {
             for (at, packed) in block.iter() {
                 let id = BodyId(number * BLOCK_BODIES + at);
                 if keep(id, &self.odd.unpack(id, packed)) {
-                    left.insert(at, packed);
+                    left.insert(at, left.packed.len(), packed);
                 } else {
                     self.odd.take(id, packed);
                     gone += 1;

@@ -101,9 +101,9 @@ impl Index {
 
     /// Notes where the first piece and the structure lie, as far as that is not known.
     pub(super) fn learn(&mut self, body: BodyId, first: Option<Slot>, structure: Option<Slot>) {
-        self.expect(body);
+        self.highest = self.highest.max(body);
         let (live, segment_bytes) = (&mut self.live, self.segment_bytes);
-        self.bodies.change(body, |body| {
+        self.bodies.settle(body, |body| {
             for (known, told) in [(&mut body.first, first), (&mut body.structure, structure)] {
                 if let Some(slot) = told.filter(|_| *known == Slot::NONE) {
                     *known = slot;
@@ -137,8 +137,7 @@ impl Index {
     }
 
     pub(super) fn hold(&mut self, body: BodyId) {
-        self.bodies.expect(body);
-        self.bodies.change(body, |body| body.uses = body.uses.saturating_add(1));
+        self.bodies.settle(body, |body| body.uses = body.uses.saturating_add(1));
     }
 
     pub(super) fn release(&mut self, body: BodyId) {

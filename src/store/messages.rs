@@ -18,7 +18,8 @@ impl Folder {
         self.serial = self.serial.max(message.serial);
         self.unseen += u32::from(!message.flags.contains(Flags::SEEN));
         // What has been expunged stays so.
-        let expunged = self.messages.find(message.uid).is_some_and(|there| there.expunged());
+        let expunged = !self.tombstones.is_empty()
+            && self.messages.find(message.uid).is_some_and(|there| there.expunged());
         let before = if expunged { Some(message) } else { self.messages.insert(message) };
         self.unseen -= before.map_or(0, |before| u32::from(!before.flags.contains(Flags::SEEN)));
         before

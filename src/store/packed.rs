@@ -94,6 +94,9 @@ impl Chunk {
     /// How many messages have a lower UID. Where no UID between is missing, as is usual, there is nothing to search.
     fn place(&self, uid: Uid) -> usize {
         let high = self.high();
+        if self.packed.last().is_none_or(|last| last.uid(high) < uid) {
+            return self.packed.len();
+        }
         let most = (uid.0.saturating_sub(self.first.0) as usize).min(self.packed.len());
         match self.packed.get(most) {
             Some(packed) if packed.uid(high) == uid => most,
@@ -272,7 +275,11 @@ impl Messages {
 
     /// The chunk that a UID belongs to, and how many of its messages have a lower one. There is no such chunk where there is none.
     fn place(&self, uid: Uid) -> (usize, usize) {
-        let nth = self.chunks.partition_point(|chunk| chunk.first <= uid).saturating_sub(1);
+        // Most messages come last.
+        let nth = match self.chunks.last() {
+            Some(last) if last.first <= uid => self.chunks.len() - 1,
+            _ => self.chunks.partition_point(|chunk| chunk.first <= uid).saturating_sub(1),
+        };
         (nth, self.chunks.get(nth).map_or(0, |chunk| chunk.place(uid)))
     }
 

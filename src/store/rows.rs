@@ -4,11 +4,27 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::record::Present;
+use crate::limits::CHARGE_STEP_BYTES;
 use crate::types::{BodyId, Flags, Serial, Time, Uid};
 
-/// Differences of UID, body, and (from its size) of charge; the size itself; of date; the flags; of serial.
+/// Differences of UID and of body; the size; the charge, as [`of_charge`] says it; difference of date; the flags; difference of serial.
 #[derive(Serialize, Deserialize)]
-struct Row(i32, i64, u32, i32, i64, Flags, i64);
+struct Row(i32, i64, u32, u64, i64, Flags, i64);
+
+const STEP: u32 = CHARGE_STEP_BYTES as u32;
+
+/// Twice the steps that a charge has more than the size, which is one byte for almost all; of any other charge itself, twice and one.
+fn of_charge(charge: u32, size: u32) -> u64 {
+    match (charge / STEP).checked_sub(size / STEP) {
+        Some(steps) if charge.is_multiple_of(STEP) => u64::from(steps) << 1,
+        _ => u64::from(charge) << 1 | 1,
+    }
+}
+
+fn charge(told: u64, size: u32) -> u32 {
+    let number = (told >> 1) as u32;
+    if told & 1 == 1 { number } else { (size / STEP).wrapping_add(number).wrapping_mul(STEP) }
+}
 
 const BEFORE: Present = Present {
     uid: Uid(0),
@@ -27,7 +43,7 @@ pub(super) fn serialize<S: Serializer>(messages: &[Present], serializer: S) -> R
             message.uid.0.wrapping_sub(before.uid.0) as i32,
             message.body.0.wrapping_sub(before.body.0) as i64,
             message.size,
-            message.charge.wrapping_sub(message.size) as i32,
+            of_charge(message.charge, message.size),
             message.date.0.wrapping_sub(before.date.0),
             message.flags,
             message.serial.0.wrapping_sub(before.serial.0) as i64,
@@ -38,12 +54,12 @@ pub(super) fn serialize<S: Serializer>(messages: &[Present], serializer: S) -> R
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Present>, D::Error> {
     let mut before = BEFORE;
     let rows = Vec::<Row>::deserialize(deserializer)?;
-    let messages = rows.into_iter().map(|Row(uid, body, size, charge, date, flags, serial)| {
+    let messages = rows.into_iter().map(|Row(uid, body, size, cost, date, flags, serial)| {
         before = Present {
             uid: Uid(before.uid.0.wrapping_add(uid as u32)),
             body: BodyId(before.body.0.wrapping_add(body as u64)),
             size,
-            charge: size.wrapping_add(charge as u32),
+            charge: charge(cost, size),
             date: Time(before.date.0.wrapping_add(date)),
             flags,
             serial: Serial(before.serial.0.wrapping_add(serial as u64)),
@@ -73,6 +89,9 @@ mod tests {
         let odd = vec![
             present(u32::MAX, u64::MAX, u32::MAX, 0, i64::MIN, u64::MAX, u64::MAX),
             present(0, 0, 0, u32::MAX, i64::MAX, 0, 0),
+            present(1, 1, u32::MAX, u32::MAX / STEP * STEP, 0, 0, 0),
+            present(2, 1, 100, 64, 0, 0, 0),
+            present(3, 1, 100, 63, 0, 0, 0),
         ];
         let usual: Vec<_> = (0..64)
             .map(|nth| {
@@ -80,7 +99,7 @@ mod tests {
                     500_000 + nth,
                     900_000 + 2 * u64::from(nth),
                     9000 + nth,
-                    9664 + nth,
+                    (9664 + nth).next_multiple_of(STEP),
                     1_760_000_000 + 300 * i64::from(nth),
                     1,
                     2_000_000 + u64::from(nth),
@@ -92,6 +111,6 @@ mod tests {
             assert_eq!(decode(&encode(&records)).as_deref(), Some(&records[..]));
         }
         let record = Record::MessagesAre { account: AccountId(1), folder: FolderId(2), messages: usual };
-        assert!(encode(&[record]).len() < 64 * 12);
+        assert!(encode(&[record]).len() < 64 * 11);
     }
 }

@@ -7,7 +7,9 @@ use crate::device::{Device, Memory, Outcome, Random};
 use crate::journal::{Format, format};
 use crate::types::{Class, FlagChange, Flags, FolderId, Time, Uid, UidSet};
 
+mod buried;
 mod compaction;
+mod snapshots;
 
 const INBOX: FolderId = FolderId::INBOX;
 
