@@ -123,11 +123,24 @@ pub const COMMANDS: [Command; 8] = [
     },
     Command {
         name: "check",
-        help: "Read the whole store and say what is damaged. Changes nothing.",
-        options: &[STORE, JSON],
+        help: "Read the whole store and say what is damaged. Changes nothing, unless told to repair.",
+        options: &[
+            STORE,
+            Choice {
+                name: "--repair",
+                value: "",
+                times: Times::Maybe,
+                help: "first write back what is bad on the medium and known for certain from elsewhere",
+            },
+            JSON,
+        ],
         words: "",
-        notes: "Exit status 0: nothing that was acknowledged is damaged or missing; 1: something is;\n\
-                3: a server is running on the store.",
+        notes: "Each line says how bad it is, and what to do:\n\
+                harmless: normal after a power failure. warning: nothing is missing, but the medium has lost something.\n\
+                SERIOUS: something that was acknowledged is damaged or missing.\n\
+                --repair writes bad copies of headers again from the good ones, bad blocks from parity, and missing parity.\n\
+                It never cuts, drops or guesses anything: what is known only in part stays as it is.\n\
+                Exit status 0: nothing is SERIOUS; 1: something is, also after a repair; 3: a server is running on the store.",
     },
     Command {
         name: "export",

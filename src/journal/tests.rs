@@ -85,6 +85,7 @@ fn what_was_committed_is_there_again() {
 mod caches;
 mod crash;
 mod packed;
+mod parity;
 mod rot;
 
 #[test]
