@@ -331,8 +331,8 @@ mod tests {
     use super::*;
     use crate::device::Memory;
     use crate::journal::{Format, format};
-    use crate::store::{NewMessage, Shared, Store};
-    use crate::types::{Class, Flags, FolderId, Position, Time};
+    use crate::store::{NewMessage, Shared, Store, record};
+    use crate::types::{Class, Flags, FolderId, Position, Serial, Time};
 
     const MARKER: &[u8] = b"here is the body of number ";
 
@@ -422,6 +422,23 @@ mod tests {
             let named = format!("message UID {uid} in INBOX of anna@example.test is damaged: ");
             assert!(text.starts_with(&named) && text.contains(from), "{text}");
         }
+    }
+
+    #[test]
+    fn a_change_that_was_cut_off_is_told() {
+        let device = store();
+        let mut random = |bytes: &mut [u8]| bytes.fill(5);
+        let (mut journal, _) = journal::Journal::open(device.clone(), &mut random, &mut |_| {}).unwrap();
+        // The first of two parts; the other one was behind the cut.
+        let part = record::encode(&[record::Record::Part { number: 0, of: 2 }]);
+        journal.append_record(AccountId(1), Serial(77), part).unwrap();
+        let mut batch = journal.take().unwrap();
+        let result = batch.write(&*device);
+        journal.finish(batch, result);
+        let findings = check(&*device).unwrap();
+        let told = "change number 77 was cut off by a power failure before it was acknowledged";
+        assert!(findings.normal.iter().any(|text| text.starts_with(told)), "{findings}");
+        assert!(findings.damage.is_empty(), "{findings}");
     }
 
     #[test]
