@@ -168,6 +168,7 @@ pub struct Portion {
     pub(super) rebuild: bool,
     frames: Vec<Taken>,
     damaged: bool,
+    rebuilt: bool,
 }
 
 impl Portion {
@@ -182,6 +183,7 @@ impl Portion {
             rebuild: true,
             frames: Vec::new(),
             damaged: false,
+            rebuilt: false,
         }
     }
 
@@ -194,6 +196,7 @@ impl Portion {
             let expected = self.next.expected;
             let mut found = window.search(self.next.offset).filter(|(_, found)| found.position == expected);
             if found.is_none() && window.mend(expected) {
+                self.rebuilt = true;
                 found = window.search(self.next.offset).filter(|(_, found)| found.position == expected);
             }
             let Some((at, found)) = found else {
@@ -206,6 +209,7 @@ impl Portion {
             bytes += found.frame_bytes();
             let mut payload = window.payload(at, &found).to_vec();
             if frame::checksum(&payload) != found.checksum && window.mend(expected) {
+                self.rebuilt = true;
                 payload = window.payload(at, &found).to_vec();
             }
             let kind = Kind::of(found.kind).filter(|kind| payload::is_known(*kind, found.flags));
@@ -242,7 +246,12 @@ impl Portion {
         self.next.expected > self.last
     }
 
-    /// Whether something was not as it was written.
+    /// Whether something had to be taken from parity.
+    pub fn is_rebuilt(&self) -> bool {
+        self.rebuilt
+    }
+
+    /// Whether something was not as it was written, and could not be made good.
     pub fn is_damaged(&self) -> bool {
         self.damaged
     }

@@ -216,6 +216,11 @@ impl Progress {
                 let device = Arc::clone(store.journal().device());
                 drop(store);
                 portion.read(&*device);
+                if portion.is_rebuilt() {
+                    log::warn!(
+                        "what compaction moves does not read as it was written, and was rebuilt from parity"
+                    );
+                }
                 store = shared.lock();
                 store.compact(portion)
             }

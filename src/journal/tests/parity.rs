@@ -1,7 +1,7 @@
 //! Parity: every block of a sealed segment, and every run of blocks that is not too long, comes back to the bit; what is more than that is
 //! reported, and nothing is invented.
 
-use super::super::parity::{Columns, examine};
+use super::super::parity::{Columns, Head, examine};
 use super::super::protect::Protect;
 use super::super::{repair, summary};
 use super::*;
@@ -83,7 +83,7 @@ fn covered(device: &Memory, segment: u64) -> Vec<u64> {
 }
 
 /// By index: incarnation and head of each segment that has parity.
-fn heads(device: &Memory) -> Vec<(u64, super::super::parity::Head)> {
+fn heads(device: &Memory) -> Vec<(u64, Head)> {
     let survey = survey(device).unwrap();
     let sealed = survey.segments.iter().filter(|segment| segment.sealed);
     let examined = sealed.map(|segment| {
@@ -117,6 +117,41 @@ fn every_block_and_every_run_up_to_the_columns_comes_back_to_the_bit() {
     assert_eq!(step_through(1 << 20, 1..=4, 1), 4 * 256 - 10);
     // As on a card: sixteen columns.
     assert_eq!(step_through(4 << 20, [1, 2, 7, 15, 16], 101), 53);
+}
+
+#[test]
+fn parity_of_an_earlier_use_of_a_segment_is_none() {
+    let sample = sample();
+    let found = survey(&sample.device).unwrap();
+    let (superblock, segment) = (&found.superblock, found.segments[1]);
+    let head = |incarnation| Head::read(&sample.device, superblock, segment.index, incarnation);
+    assert!(head(segment.incarnation).is_some());
+    assert!(head(segment.incarnation ^ 1).is_none() && head(found.segments[0].incarnation).is_none());
+}
+
+/// The end of a segment is not where the next batch says it is before that batch is durable.
+#[test]
+fn parity_waits_until_the_end_of_the_segment_is_durable() {
+    let device = Arc::new(store_of(8, SEGMENT as u32, 1));
+    let mut journal = open(device.clone(), 1).journal;
+    fill(&mut journal, 200_000, 1);
+    let free = journal.capacity().free_segments;
+    let mut body = 1000;
+    let batch = loop {
+        journal.append_body(ANNA, BodyId(body), 0, vec![1; 20_000]).unwrap();
+        body += 1;
+        let mut batch = journal.take().unwrap();
+        if journal.capacity().free_segments < free {
+            break batch;
+        }
+        let result = batch.write(device.as_ref());
+        journal.finish(batch, result);
+    };
+    assert!(!journal.parity_due() && journal.next_protect().is_none());
+    let mut batch = batch;
+    let result = batch.write(device.as_ref());
+    journal.finish(batch, result);
+    assert!(journal.parity_due());
 }
 
 /// Destroys runs of these lengths, from every so many blocks of a sealed segment on; returns how many runs.
@@ -278,6 +313,42 @@ fn found_header(
     let (found, _) = super::super::segment::HeaderBlock::read(&block, superblock, index).unwrap();
     assert!(!summary::read(device, superblock, &found.header).is_empty());
     found.header
+}
+
+/// What compaction moves is whole again.
+#[test]
+fn compaction_takes_what_is_rotten_from_parity() {
+    let sample = sample();
+    for first in [BLOCKS, 2 * BLOCKS] {
+        destroy(&sample.device, first + 20..first + 20 + COLUMNS);
+    }
+    let device = Arc::new(sample.device);
+    let mut journal = open(device.clone(), 9).journal;
+    sample.bodies.iter().for_each(|(body, _)| journal.hold(BodyId(*body)));
+    // Of each segment most is deleted.
+    sample
+        .bodies
+        .iter()
+        .filter(|(body, _)| body % 4 != 0)
+        .for_each(|(body, _)| journal.release(BodyId(*body)));
+    let mut rebuilt = 0;
+    while let Some(mut portion) = journal.next_portion(0) {
+        portion.read(device.as_ref());
+        assert!(!portion.is_damaged());
+        rebuilt += u32::from(portion.is_rebuilt());
+        portion.take_frames().into_iter().for_each(|taken| journal.copy(taken).unwrap());
+        journal.pass(&portion).unwrap();
+        if journal.pending_bytes() > 0 {
+            assert!(matches!(commit(&mut journal), Finish::Durable { .. }));
+        }
+    }
+    assert_eq!(rebuilt, 2);
+    let mut buf = Vec::new();
+    for (body, payload) in sample.bodies.iter().filter(|(body, _)| body % 4 == 0) {
+        let extent = journal.find(BodyId(*body), 0).unwrap();
+        assert_eq!(extent.read_or_rebuild(device.as_ref(), &mut buf).unwrap(), Source::Written);
+        assert_eq!(&buf, payload);
+    }
 }
 
 /// A block that cannot be read is as good as a lost one.
