@@ -130,17 +130,19 @@ pub const COMMANDS: [Command; 8] = [
                 name: "--repair",
                 value: "",
                 times: Times::Maybe,
-                help: "first write back what is bad on the medium and known for certain from elsewhere",
+                help: "first write back what is bad and known for certain from elsewhere",
             },
             JSON,
         ],
         words: "",
-        notes: "Each line says how bad it is, and what to do:\n\
-                harmless: normal after a power failure. warning: nothing is missing, but the medium has lost something.\n\
-                SERIOUS: something that was acknowledged is damaged or missing.\n\
-                --repair writes bad copies of headers again from the good ones, bad blocks from parity, and missing parity.\n\
-                It never cuts, drops or guesses anything: what is known only in part stays as it is.\n\
-                Exit status 0: nothing is SERIOUS; 1: something is, also after a repair; 3: a server is running on the store.",
+        notes: "Each line says how bad it is, and what to do about it:\n\
+                \x20   harmless: normal after a power failure\n\
+                \x20   warning:  nothing is missing, but the medium has lost something\n\
+                \x20   SERIOUS:  something that was acknowledged is damaged or missing\n\
+                --repair writes bad copies of headers again from the good ones, bad blocks from parity,\n\
+                and missing parity. It cuts, drops and guesses nothing: what cannot be made good stays.\n\
+                Exit status 0: nothing is SERIOUS; 1: something is, also after a repair;\n\
+                3: a server is running on the store.",
     },
     Command {
         name: "export",

@@ -141,7 +141,7 @@ impl Journal {
             // As long as the one that follows is not durable, this one's end is not either.
             let sealed = member.end.is_some() && member.sequence < self.end.sequence;
             let stays = Some(member.sequence) != emptied && !self.is_leaving(member.index);
-            sealed && stays && !member.protected
+            !member.protected && sealed && stays
         })
     }
 
