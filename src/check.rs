@@ -1,13 +1,15 @@
-//! `postfach check`: every frame is read and verified, and what is wrong is told in the owner's words: which message of whom.
+//! `postfach check`: every frame is read and verified, and what is wrong is told in the owner's words: which message of whom, and what to do.
 //!
-//! It refuses to repair, and to change a single byte. What is normal after a power cut (a torn tail, abandoned segments) is told as normal.
-//! A message is damaged when a piece of it or its structure does not read as it was written, or is not there.
+//! Three kinds of findings. *Harmless*: normal after a power cut (a torn tail, abandoned segments). *Warning*: nothing is missing, but the
+//! medium has lost something. *Serious*: something acknowledged is damaged or missing: a message, when a piece of it or its structure
+//! does not read as it was written, or is not there. It changes not a single byte, unless asked to repair; then only [`journal::repair`] does,
+//! which loses nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::device::Device;
-use crate::journal::{Kind, Lost, LostFrame, OpenError};
+use crate::journal::{self, Kind, Lost, LostFrame, OpenError, Repaired};
 use crate::limits::{LOSSES_REPORTED_MAX, PIECE_BYTES};
 use crate::store::{Examined, State, examine};
 use crate::types::{AccountId, BodyId, Uid};
@@ -27,7 +29,15 @@ pub struct Findings {
     pub warnings: Vec<String>,
     /// What is normal after a power cut.
     pub normal: Vec<String>,
+    /// What has been repaired before.
+    pub repaired: Vec<String>,
 }
+
+/// What to do about findings of several kinds.
+const REPAIR: &str = "run `postfach check --repair` to write it back";
+const RESTORE: &str = "bring it back from a backup with `postfach restore --mailbox`";
+const BACKUP: &str = "compare with a backup";
+const NOTHING: &str = "nothing to do";
 
 /// Reads everything.
 ///
@@ -45,6 +55,22 @@ pub fn check(device: &dyn Device) -> Result<Findings, OpenError> {
     findings.missing(&examined);
     findings.rest(&examined);
     Ok(findings)
+}
+
+/// Writes back what the medium has lost and what is still known for certain; then reads everything.
+///
+/// # Errors
+/// As [`check`]; the medium cannot be written.
+pub fn repair(device: &dyn Device) -> Result<Findings, OpenError> {
+    let Repaired { superblocks, marks, headers, blocks, parities } = journal::repair(device)?;
+    let done = [
+        (superblocks + marks + headers, "bad copies of headers were written again from the good ones"),
+        (blocks, "bad blocks were written again as parity knows them"),
+        (parities, "segments have got parity, or good parity again"),
+    ];
+    let done = done.into_iter().filter(|(count, _)| *count > 0);
+    let repaired = done.map(|(count, what)| format!("{count} {what}")).collect();
+    Ok(Findings { repaired, ..check(device)? })
 }
 
 /// A message, as its owner finds it.
@@ -102,19 +128,23 @@ impl Findings {
                     let owners = places.get(&body).map(Vec::as_slice).unwrap_or_default();
                     for owner in owners {
                         self.damage.push(format!(
-                            "{owner} is damaged: {what}, does not read as it was written (byte {at} of the store)"
+                            "{owner} is damaged: {what}, does not read as it was written (byte {at} of the store); {RESTORE}"
                         ));
                     }
                     if owners.is_empty() {
                         let text = format!("a deleted message's bytes do not read as they were written (byte {at} of the store)");
-                        if records_whole { self.warnings.push(text) } else { self.damage.push(text) }
+                        if records_whole {
+                            self.warnings.push(format!("{text}; {NOTHING}"));
+                        } else {
+                            self.damage.push(format!("{text}; {BACKUP}"));
+                        }
                     }
                 }
                 Some(LostFrame { account, .. }) => self.damage.push(format!(
-                    "a change of {} is lost: its record does not read as it was written (byte {at} of the store)",
+                    "a change of {} is lost: its record does not read as it was written (byte {at} of the store); {BACKUP}",
                     owner(&examined.state, account)
                 )),
-                None => self.damage.push(format!("{lost} of the store")),
+                None => self.damage.push(format!("{lost} of the store; {BACKUP}")),
             }
         }
         if report.losses > report.lost.len() as u64 {
@@ -134,7 +164,7 @@ impl Findings {
                 (true, false) => "is damaged: its structure is not there",
             };
             if self.damage.len() < 2 * LOSSES_REPORTED_MAX {
-                self.damage.push(format!("{place} {what}"));
+                self.damage.push(format!("{place} {what}; {RESTORE}"));
             } else {
                 more += 1;
             }
@@ -147,36 +177,74 @@ impl Findings {
     fn rest(&mut self, examined: &Examined) {
         let report = &examined.report;
         for offset in &report.unreadable {
-            self.damage.push(format!("the medium cannot read the block at byte {offset} of the store"));
+            self.damage.push(format!(
+                "the medium cannot read the block at byte {offset} of the store; make a backup, and replace the medium"
+            ));
         }
-        if examined.state.unread_records > 0 {
-            let count = examined.state.unread_records;
-            self.damage.push(format!("{count} records are not understood by this version of Postfach"));
-        }
-        if report.unknown_frames > 0 {
-            let count = report.unknown_frames;
-            self.warnings
-                .push(format!("{count} frames are of a kind that a later version of Postfach has written"));
-        }
-        if report.rescued_segments > 0 {
-            let count = report.rescued_segments;
-            self.warnings
-                .push(format!("{count} segments had lost their header and were found by the next one's"));
-        }
-        if report.bad_copies > 0 {
-            let count = report.bad_copies;
-            self.warnings.push(format!("{count} headers are bad in one of their two copies"));
+        let mut damage = |count: u64, text: &str| {
+            if count > 0 {
+                self.damage.push(format!("{count} {text}"));
+            }
+        };
+        damage(
+            examined.state.unread_records,
+            "records are not understood by this version of Postfach; use the one that has written them",
+        );
+        let mut warning = |count: u64, what: &str, todo: &str| {
+            if count > 0 {
+                self.warnings.push(format!("{count} {what}; {todo}"));
+            }
+        };
+        let later = "frames are of a kind that a later version of Postfach has written";
+        warning(report.unknown_frames, later, "use that one to see them");
+        let rescued = "segments had lost their header and were found by the next one's";
+        warning(u64::from(report.rescued_segments), rescued, REPAIR);
+        warning(u64::from(report.bad_copies), "headers are bad in one of their two copies", REPAIR);
+        warning(
+            report.rebuilt_blocks,
+            "blocks do not read as they were written, and parity has them",
+            REPAIR,
+        );
+        warning(u64::from(report.bad_parities), "segments have bad parity, of blocks that are good", REPAIR);
+        let spoilt =
+            "further blocks do not read as they were written; what is lost by them is told as serious";
+        warning(report.spoilt_blocks, spoilt, NOTHING);
+        warning(u64::from(report.bad_summaries), "summaries are bad, and what they tell of is good", NOTHING);
+        warning(report.mended_frames, "frames are damaged, and what they say is known", NOTHING);
+        self.normal(examined);
+    }
+
+    fn normal(&mut self, examined: &Examined) {
+        let report = &examined.report;
+        // Where records are lost, the rest of the change may be one that had been acknowledged.
+        let losses = report.losses > 0;
+        for serial in examined.state.unfinished() {
+            if losses {
+                let text =
+                    format!("change number {serial} is not in force: a part of it is not there; {BACKUP}");
+                self.damage.push(text);
+            } else {
+                self.normal.push(format!(
+                    "change number {serial} was cut off by a power failure before it was acknowledged, and is not in force; {NOTHING}"
+                ));
+            }
         }
         if let Some(cut) = report.cut {
             self.normal.push(format!(
-                "the end was cut off by a power failure before it was acknowledged (byte {} of the store)",
+                "the end was cut off by a power failure before it was acknowledged (byte {} of the store); {NOTHING}",
                 cut.offset
             ));
         }
         if report.abandoned_segments > 0 {
             self.normal.push(format!(
-                "{} segments hold nothing any more and will be used again",
+                "{} segments hold nothing any more and will be used again; {NOTHING}",
                 report.abandoned_segments
+            ));
+        }
+        if report.bare_segments > 0 {
+            self.normal.push(format!(
+                "{} segments have no parity yet; they get it when the server has nothing else to do, or by --repair",
+                report.bare_segments
             ));
         }
     }
@@ -185,7 +253,7 @@ impl Findings {
     pub fn json(&self) -> String {
         let list = |texts: &[String]| texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(",");
         format!(
-            "{{\"damaged\":{},\"mailboxes\":{},\"messages\":{},\"frames\":{},\"damage\":[{}],\"warnings\":[{}],\"normal\":[{}]}}\n",
+            "{{\"damaged\":{},\"mailboxes\":{},\"messages\":{},\"frames\":{},\"damage\":[{}],\"warnings\":[{}],\"normal\":[{}],\"repaired\":[{}]}}\n",
             !self.damage.is_empty(),
             self.mailboxes,
             self.messages,
@@ -193,6 +261,7 @@ impl Findings {
             list(&self.damage),
             list(&self.warnings),
             list(&self.normal),
+            list(&self.repaired),
         )
     }
 }
@@ -209,8 +278,13 @@ fn owner(state: &State, account: AccountId) -> String {
 /// For people; every line ends. Folder names are strangers' text: control characters are shown as escapes.
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (kind, texts) in [("DAMAGE", &self.damage), ("warning", &self.warnings), ("normal", &self.normal)]
-        {
+        let kinds = [
+            ("repaired", &self.repaired),
+            ("SERIOUS", &self.damage),
+            ("warning", &self.warnings),
+            ("harmless", &self.normal),
+        ];
+        for (kind, texts) in kinds {
             for text in texts {
                 writeln!(f, "{kind}: {}", escaped(text))?;
             }
@@ -257,8 +331,8 @@ mod tests {
     use super::*;
     use crate::device::Memory;
     use crate::journal::{Format, format};
-    use crate::store::{NewMessage, Shared, Store};
-    use crate::types::{Class, Flags, FolderId, Position, Time};
+    use crate::store::{NewMessage, Shared, Store, record};
+    use crate::types::{Class, Flags, FolderId, Position, Serial, Time};
 
     const MARKER: &[u8] = b"here is the body of number ";
 
@@ -310,6 +384,31 @@ mod tests {
         let findings = check(&*store()).unwrap();
         assert_eq!((findings.damage.len(), findings.messages, findings.mailboxes), (0, 3, 1), "{findings}");
         assert!(findings.json().starts_with("{\"damaged\":false,"));
+        assert!(findings.json().ends_with("\"repaired\":[]}\n"));
+    }
+
+    #[test]
+    fn every_line_says_how_bad_it_is_and_what_to_do() {
+        let device = store();
+        rot(&device, b'2');
+        // A bad copy of the superblock, and of the mark: both have a good one.
+        [0, 3].iter().for_each(|block| device.write_at(block * 4096 + 9, &[1]).unwrap());
+        device.flush().unwrap();
+        let text = check(&*device).unwrap().to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(
+            lines[0].starts_with("SERIOUS: message UID 2 ") && lines[0].contains("; bring it back"),
+            "{text}"
+        );
+        assert!(lines[1].starts_with("warning: 2 headers ") && lines[1].contains("--repair"), "{text}");
+        // What can be repaired is; what cannot stays, and stays told.
+        let text = repair(&*device).unwrap().to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[0].starts_with("repaired: 2 bad copies of headers "), "{text}");
+        assert!(lines[1].starts_with("SERIOUS: message UID 2 "), "{text}");
+        assert_eq!(repair(&*device).unwrap().repaired.len(), 0);
     }
 
     #[test]
@@ -323,6 +422,23 @@ mod tests {
             let named = format!("message UID {uid} in INBOX of anna@example.test is damaged: ");
             assert!(text.starts_with(&named) && text.contains(from), "{text}");
         }
+    }
+
+    #[test]
+    fn a_change_that_was_cut_off_is_told() {
+        let device = store();
+        let mut random = |bytes: &mut [u8]| bytes.fill(5);
+        let (mut journal, _) = journal::Journal::open(device.clone(), &mut random, &mut |_| {}).unwrap();
+        // The first of two parts; the other one was behind the cut.
+        let part = record::encode(&[record::Record::Part { number: 0, of: 2 }]);
+        journal.append_record(AccountId(1), Serial(77), part).unwrap();
+        let mut batch = journal.take().unwrap();
+        let result = batch.write(&*device);
+        journal.finish(batch, result);
+        let findings = check(&*device).unwrap();
+        let told = "change number 77 was cut off by a power failure before it was acknowledged";
+        assert!(findings.normal.iter().any(|text| text.starts_with(told)), "{findings}");
+        assert!(findings.damage.is_empty(), "{findings}");
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn help_and_version_go_to_standard_output() {
         (&["--help"][..], "postfach serve --store PATH"),
         (&["help"], "postfach format"),
         (&["help", "serve"], "--port-base N"),
-        (&["check", "--help"], "Exit status 0"),
+        (&["check", "--help"], "Exit status 0: nothing is SERIOUS"),
         (&["console", "-h"], "mailbox add anna@example.com"),
         (&["--version"], concat!("postfach ", env!("CARGO_PKG_VERSION"))),
     ] {

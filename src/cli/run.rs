@@ -25,7 +25,7 @@ pub fn run(wanted: Wanted) -> u8 {
         Wanted::Format { store, size, force } => return format(&store, size, force),
         Wanted::Serve(options) => return ended(serve::serve(options).map(|()| true)),
         Wanted::Console { store, words } => return ended(serve::console(&store, &words)),
-        Wanted::Check { store, json } => return check(&store, json),
+        Wanted::Check { store, json, repair } => return check(&store, json, repair),
         Wanted::Export(wanted) => return mail(export::export(&wanted)),
         Wanted::Import(wanted) => return mail(import::import(&wanted)),
         Wanted::Backup { store: Some(store), dir, json } => return backup::make(&store, &dir, json),
@@ -112,7 +112,7 @@ fn make(path: &Path, size: u64, force: bool) -> Result<u64, String> {
     }
 }
 
-fn check(path: &Path, json: bool) -> u8 {
+fn check(path: &Path, json: bool, repair: bool) -> u8 {
     let name = path.display();
     let file = match File::open(path) {
         Ok(file) => file,
@@ -129,8 +129,9 @@ fn check(path: &Path, json: bool) -> u8 {
             return FAILED;
         }
     };
-    let watched = Watched { file, read_bytes: AtomicU64::new(0), shown: io::stderr().is_terminal() && !json };
-    let found = check::check(&watched);
+    let shown = io::stderr().is_terminal() && !json;
+    let watched = Watched { file, repair, read_bytes: AtomicU64::new(0), shown };
+    let found = if repair { check::repair(&watched) } else { check::check(&watched) };
     watched.end();
     match found {
         Ok(findings) => {
@@ -151,6 +152,8 @@ fn status(findings: &Findings) -> u8 {
 /// A device that shows a person how much of it has been read.
 struct Watched {
     file: File,
+    /// Writing is allowed.
+    repair: bool,
     read_bytes: AtomicU64,
     shown: bool,
 }
@@ -182,12 +185,15 @@ impl Device for Watched {
     }
 
     /// A check changes nothing.
-    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        if !self.repair {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        self.file.write_at(offset, buf)
     }
 
     fn flush(&self) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+        if self.repair { self.file.flush() } else { Err(io::ErrorKind::ReadOnlyFilesystem.into()) }
     }
 
     fn discard(&self, _: u64, _: u64) -> io::Result<()> {

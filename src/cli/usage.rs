@@ -123,10 +123,25 @@ pub const COMMANDS: [Command; 8] = [
     },
     Command {
         name: "check",
-        help: "Read the whole store and say what is damaged. Changes nothing.",
-        options: &[STORE, JSON],
+        help: "Read the whole store and say what is damaged. Changes nothing, unless told to repair.",
+        options: &[
+            STORE,
+            Choice {
+                name: "--repair",
+                value: "",
+                times: Times::Maybe,
+                help: "first write back what is bad and known for certain from elsewhere",
+            },
+            JSON,
+        ],
         words: "",
-        notes: "Exit status 0: nothing that was acknowledged is damaged or missing; 1: something is;\n\
+        notes: "Each line says how bad it is, and what to do about it:\n\
+                \x20   harmless: normal after a power failure\n\
+                \x20   warning:  nothing is missing, but the medium has lost something\n\
+                \x20   SERIOUS:  something that was acknowledged is damaged or missing\n\
+                --repair writes bad copies of headers again from the good ones, bad blocks from parity,\n\
+                and missing parity. It cuts, drops and guesses nothing: what cannot be made good stays.\n\
+                Exit status 0: nothing is SERIOUS; 1: something is, also after a repair;\n\
                 3: a server is running on the store.",
     },
     Command {

@@ -62,6 +62,8 @@ pub enum Wanted {
         store: PathBuf,
         /// For programs.
         json: bool,
+        /// Write back what can be.
+        repair: bool,
     },
     /// `export`
     Export(export::Wanted),
@@ -148,7 +150,10 @@ fn wanted(command: &'static Command, rest: Vec<OsString>) -> Result<Wanted, Stri
             Ok(Wanted::Backup { store, dir: dir.into(), json: value(&given, "--json").is_some() })
         }
         "restore" => restore_of(store, &given, words),
-        _ => Ok(Wanted::Check { store, json: value(&given, "--json").is_some() }),
+        _ => {
+            let [json, repair] = ["--json", "--repair"].map(|name| value(&given, name).is_some());
+            Ok(Wanted::Check { store, json, repair })
+        }
     }
 }
 
@@ -344,7 +349,9 @@ mod tests {
         );
         let console = told("console --store a mailbox add --help").unwrap();
         assert!(matches!(console, Wanted::Console { words, .. } if words == ["mailbox", "add", "--help"]));
-        assert!(matches!(told("check --json --store a").unwrap(), Wanted::Check { json: true, .. }));
+        let check = told("check --json --store a").unwrap();
+        assert!(matches!(check, Wanted::Check { json: true, repair: false, .. }));
+        assert!(matches!(told("check --store a --repair").unwrap(), Wanted::Check { repair: true, .. }));
         let Wanted::Export(export) = told("export --all --store a dir --json").unwrap() else {
             panic!("export")
         };

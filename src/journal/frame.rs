@@ -36,14 +36,6 @@ pub enum Kind {
     End = 9,
 }
 
-/// Numbers that later formats give a meaning; a frame of one of them with a good tag is stepped over.
-pub mod reserved {
-    /// Parity over a segment.
-    pub const PARITY: u8 = 7;
-    /// What was made good again.
-    pub const REPAIR: u8 = 8;
-}
-
 impl Kind {
     /// The kind of this number.
     pub(super) fn of(number: u8) -> Option<Kind> {

@@ -164,7 +164,11 @@ impl Scan<'_> {
         let copies = copies.filter(|copy| copy.index == index && !freed.held(index, copy.sequence));
         let header = copies.max_by_key(|copy| copy.sequence)?;
         let mut window = Window::new(self.device, self.superblock, &header);
-        window.frame(SEGMENT_START).filter(|first| first.position == header.first_position).map(|_| header)
+        let first = header.first_position;
+        let stands = |window: &mut Window<'_>| {
+            window.frame(SEGMENT_START).is_some_and(|found| found.position == first)
+        };
+        (stands(&mut window) || window.mend(first) && stands(&mut window)).then_some(header)
     }
 
     /// The snapshot that the newest header names. None where the chain has holes: then everything is read.

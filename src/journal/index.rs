@@ -8,8 +8,11 @@ use std::fmt;
 use std::io;
 
 use super::catalogue::{Body, Catalogue};
-use super::frame::{self, HEADER_BYTES, Header, Key, Kind};
+use super::frame::{self, HEADER_BYTES, Header, Kind};
 use super::payload;
+use super::segment::SegmentHeader;
+use super::superblock::Superblock;
+use super::window::Window;
 use crate::device::Device;
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::types::BodyId;
@@ -184,8 +187,18 @@ pub struct Extent {
     pub(super) kind: Kind,
     pub(super) body: BodyId,
     pub(super) piece: u16,
+    pub(super) segment: u32,
     pub(super) incarnation: u64,
-    pub(super) key: Key,
+    pub(super) superblock: Superblock,
+}
+
+/// Where a payload has come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// From where it was written.
+    Written,
+    /// There it does not read as it was written: from parity.
+    Rebuilt,
 }
 
 /// Why a piece could not be read.
@@ -227,10 +240,27 @@ impl Extent {
 
     /// Makes `buf` the payload. It may wait for the medium: not for a thread that serves others.
     pub fn read(&self, device: &dyn Device, buf: &mut Vec<u8>) -> Result<(), ReadError> {
-        self.fetch(buf, |offset, part| device.read_at(offset, part).map(|()| true)).map(|_read| ())
+        self.read_or_rebuild(device, buf).map(|_source| ())
     }
 
-    /// As [`Extent::read`], but `Ok(false)`, with nothing in `buf`, where it would have to wait.
+    /// The same, and says where it has come from.
+    pub fn read_or_rebuild(&self, device: &dyn Device, buf: &mut Vec<u8>) -> Result<Source, ReadError> {
+        let read = self.fetch(buf, |offset, part| device.read_at(offset, part).map(|()| true));
+        let Err(error) = read else { return Ok(Source::Written) };
+        let (index, incarnation) = (self.segment, self.incarnation);
+        let segment = SegmentHeader { index, incarnation, ..SegmentHeader::default() };
+        let mut window = Window::new(device, &self.superblock, &segment);
+        if !window.mend(0) {
+            return Err(error);
+        }
+        let base = self.superblock.base(index);
+        match self.fetch(buf, |offset, part| Ok(window.read(offset.saturating_sub(base), part))) {
+            Ok(true) => Ok(Source::Rebuilt),
+            _ => Err(error),
+        }
+    }
+
+    /// As [`Extent::read`], but `Ok(false)`, with nothing in `buf`, where it would have to wait. Rebuilds nothing.
     pub fn read_cached(&self, device: &dyn Device, buf: &mut Vec<u8>) -> Result<bool, ReadError> {
         self.fetch(buf, |offset, part| device.read_cached(offset, part))
     }
@@ -238,14 +268,15 @@ impl Extent {
     fn fetch(
         &self,
         buf: &mut Vec<u8>,
-        read: impl Fn(u64, &mut [u8]) -> io::Result<bool>,
+        mut read: impl FnMut(u64, &mut [u8]) -> io::Result<bool>,
     ) -> Result<bool, ReadError> {
         let mut header = [0; HEADER_BYTES];
         buf.clear();
         if !read(self.slot.offset(), &mut header)? {
             return Ok(false);
         }
-        let header = Header::decode(&header, &self.key, self.incarnation).ok_or(ReadError::Damaged)?;
+        let header =
+            Header::decode(&header, &self.superblock.key, self.incarnation).ok_or(ReadError::Damaged)?;
         let wanted = (self.kind as u8, self.body.0, self.piece, self.payload_bytes());
         if (header.kind, header.number, header.piece, header.length as usize) != wanted {
             return Err(ReadError::Damaged);

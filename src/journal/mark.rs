@@ -18,23 +18,49 @@ const STEP: u32 = 16;
 
 /// The mark's two copies on a new store, or raised. Not durable before the next flush.
 pub(super) fn write(device: &dyn Device, superblock: &Superblock, mark: u32) -> io::Result<()> {
+    BLOCKS.iter().try_for_each(|number| write_copy(device, superblock, *number, mark))
+}
+
+fn write_copy(device: &dyn Device, superblock: &Superblock, number: u64, mark: u32) -> io::Result<()> {
     let mut block = vec![0; BLOCK_BYTES];
     block[..8].copy_from_slice(&MAGIC);
     block[8..12].copy_from_slice(&mark.to_le_bytes());
     let hash = superblock.key.hash(&[&block[..16]]);
     block[16..24].copy_from_slice(&hash.to_le_bytes());
-    BLOCKS.iter().try_for_each(|number| device.write_at(number * BLOCK_BYTES as u64, &block))
+    device.write_at(number * BLOCK_BYTES as u64, &block)
+}
+
+fn read_copy(device: &dyn Device, superblock: &Superblock, number: u64) -> Option<u32> {
+    let mut block = [0; 24];
+    device.read_at(number * BLOCK_BYTES as u64, &mut block).ok()?;
+    let good = block[..8] == MAGIC && word::u64(&block, 16) == superblock.key.hash(&[&block[..16]]);
+    good.then(|| word::u32(&block, 8))
+}
+
+/// The copy that is bad, and what the other one says. None: both are good, or neither.
+fn bad_copy(device: &dyn Device, superblock: &Superblock) -> Option<(u64, u32)> {
+    match BLOCKS.map(|number| read_copy(device, superblock, number)) {
+        [Some(mark), None] => Some((BLOCKS[1], mark)),
+        [None, Some(mark)] => Some((BLOCKS[0], mark)),
+        _ => None,
+    }
+}
+
+/// Whether one of the two copies is bad.
+pub(super) fn has_bad_copy(device: &dyn Device, superblock: &Superblock) -> bool {
+    bad_copy(device, superblock).is_some()
+}
+
+/// Makes a bad copy what the other one is; returns how many. Not durable before the next flush.
+pub(super) fn mend(device: &dyn Device, superblock: &Superblock) -> io::Result<u64> {
+    let Some((number, mark)) = bad_copy(device, superblock) else { return Ok(0) };
+    write_copy(device, superblock, number, mark).map(|()| 1)
 }
 
 /// No segment of this index or a higher one has ever been used. The lower of two marks is true, too: neither was durable without the other
 /// when a segment behind it was used.
 pub(super) fn read(device: &dyn Device, superblock: &Superblock) -> u32 {
-    let mut block = [0; 24];
-    let marks = BLOCKS.iter().filter_map(|number| {
-        device.read_at(number * BLOCK_BYTES as u64, &mut block).ok()?;
-        let good = block[..8] == MAGIC && word::u64(&block, 16) == superblock.key.hash(&[&block[..16]]);
-        good.then(|| word::u32(&block, 8))
-    });
+    let marks = BLOCKS.iter().filter_map(|number| read_copy(device, superblock, *number));
     marks.min().unwrap_or(superblock.segment_count).min(superblock.segment_count)
 }
 

@@ -43,8 +43,8 @@
 //! Raised, both copies with one flush, before the first segment behind it is written to. Where neither copy is good every segment may have been used.
 //!
 //! # Segment
-//! Two equal header blocks, then frames from offset 8192 on; from the end of the segment towards them, summaries. A segment is written from
-//! front to back, once, under one *incarnation*;
+//! Two equal header blocks, then frames from offset 8192 on; at the end room for parity, and from there towards the frames, summaries. A segment
+//! is written from front to back, once, under one *incarnation*;
 //! taken into use again it gets another, and its old frames are noise from then on. Header blocks are written together with the
 //! segment's first frames: a new segment costs no flush. There are two because nothing else vouches for the newest segment.
 //!
@@ -103,8 +103,7 @@
 //!
 //! Kinds: 1 body (a piece of a message), 2 structure (its parse), 3 record (a fact), 5 a portion of a snapshot, 6 witness (no payload: only its
 //! claim that all before
-//! it is durable), 9 end (the position, 8 bytes, of the last frame of a segment whose follower has been freed); [`reserved`] has the numbers given
-//! to later formats.
+//! it is durable), 9 end (the position, 8 bytes, of the last frame of a segment whose follower has been freed).
 //! A frame of another kind or with other flags, and with a good tag, is stepped over: it is no damage.
 //!
 //! # Packed payload
@@ -131,7 +130,7 @@
 //! What a stretch of a segment's frames says, without the bytes of messages: a cache outside the chain of frames. Only in segments of at least
 //! 64 KiB. A stretch ends with the frame that makes it segment_bytes / 8 long (256 KiB at least; half a segment that is smaller than that), and
 //! where the segment is left because the next frame does not fit; its summary is written with the batch of its last frame, whole blocks, the
-//! first one at the end of the segment and each further one before it. Room for it is kept as the stretch grows; but in segments of 256 KiB up to
+//! first one right before the room for parity and each further one before it. Room for it is kept as the stretch grows; but in segments of 256 KiB up to
 //! less than 1 MiB it is left out where there is none. *number* is a variable-length one, 7 bits a byte, the lowest first.
 //!
 //! | at | size | field of a summary |
@@ -155,6 +154,31 @@
 //! block, not right behind the one before it); of a record or a snapshot the account; the number of a body or structure less that of the one
 //! before, any other number less that of the one before (64 bits, wrapping; up and down folded: 0, −1, 1, −2 … are 0, 1, 2, 3 …); bytes of the
 //! payload; of a record or an end the payload itself.
+//!
+//! # Parity
+//! Of a sealed segment, so that a loss of some blocks in a row can be made good: in segments of at least 256 KiB, where a 64th of the blocks, L, is
+//! XOR and one more its head, the segment's last block. Block number b of the segment is in column b mod L. The L blocks before the head are each
+//! the XOR of their own column's covered blocks: so a run of at most L blocks, wherever it begins, has no two of one column, and is made good.
+//! Covered are the blocks from the headers to the last frame, and those of the summaries; what lies between was not written.
+//!
+//! | at | size | field of the head |
+//! |---|---|---|
+//! | 0 | 8 | `PostfPar` |
+//! | 8 | 4 + 4 | number of the block behind the last frame, and of the first one of summaries |
+//! | 16 | 8 | position of the last frame |
+//! | 24 | 8 | 0 |
+//! | 32 | 4 · n | CRC of each block up to the first one of XOR, in their order; 0 of what is not covered |
+//! | | | 0 up to the hash |
+//! | 4088 | 8 | hash of the segment's incarnation, and of bytes 0 to 4087 |
+//!
+//! Made when the committer has nothing else to do, 64 KiB a step, of what it has just verified; one write, no flush of its own, never on the way to
+//! an answer. Nothing depends on it: half-written, old or missing it makes nothing good, and is made again. A block is believed when the head's hash,
+//! the block's CRC, and then the hashes of the frames in it agree. Who meets a bad block in a sealed segment (an opening, a fetch, compaction,
+//! [`verify`]) goes on with what is rebuilt, and says so; [`repair()`] writes it back.
+//!
+//! *What it costs, and why that is worth it.* With segments of 4 MiB L is 16: 64 KiB in a row, four pages of 16 KiB of a card's planes, or any bad
+//! block by itself.
+//! FIGURES
 //!
 //! # Snapshot
 //! Portions, each a frame, all with the position of the first one as their number, numbered from 0 on, in any mixture with other frames:
@@ -194,7 +218,7 @@
 //!    If a member's header is gone, the copy in the segment that followed it replaces it, provided that the copy's first frame stands there:
 //!    the copy may be older than the segment's last use. If there is none, the segment is lost, and is reported.
 //!    A member whose follower has been freed ends with its last frame; an end frame says which that was.
-//! 3. *Frames*, along the chain. The next frame stands where the last one ended, or on the next block; it has the next position, and names the
+//! 3. *Frames*, along the chain. (What parity can make good of a segment that another one follows is read as if it were there.) The next frame stands where the last one ended, or on the next block; it has the next position, and names the
 //!    tag before it. Where it does not, or its payload's CRC is wrong, one question is asked: **does anything say that this position was durable?**
 //!    Every header, of segments and of frames, carries such a claim, and a true claim stays true, so all that can be read is asked.
 //!    - Yes: an acknowledged frame is lost or rotten. All that follows is kept, and the loss is reported, at this and at every later opening.
@@ -241,10 +265,13 @@ pub(crate) mod fuzz;
 mod headers;
 mod index;
 mod mark;
+mod parity;
 mod payload;
 mod places;
+mod protect;
 mod reclaim;
 mod recovery;
+mod repair;
 mod report;
 mod retell;
 mod room;
@@ -261,10 +288,12 @@ mod word;
 mod tests;
 
 pub use batch::Batch;
-pub use frame::{Kind, reserved};
-pub use index::{Extent, ReadError};
+pub use frame::Kind;
+pub use index::{Extent, ReadError, Source};
 pub use payload::Payload;
+pub use protect::Protect;
 pub use reclaim::{Portion, Pressure, Taken};
+pub use repair::{Repaired, repair};
 pub use report::{Cut, Lost, LostFrame, Report};
 pub use superblock::{Format, FormatError, Superblock, format, is_store};
 pub use survey::{Survey, Surveyed, survey};

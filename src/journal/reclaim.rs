@@ -49,6 +49,8 @@ pub(super) struct Member {
     pub joined: bool,
     /// It does not read as it was written, or holds what this program does not know.
     pub pinned: bool,
+    /// It has parity, or cannot have any.
+    pub protected: bool,
     /// Bytes of its records.
     pub record_bytes: u64,
     /// Bytes of all its frames.
@@ -95,6 +97,7 @@ impl Member {
             regular: false,
             joined: false,
             pinned: false,
+            protected: false,
             record_bytes: 0,
             frame_bytes: 0,
             summary_bytes: 0,
@@ -115,6 +118,17 @@ pub(super) struct Victim {
     sequence: u64,
     offset: u64,
     expected: u64,
+}
+
+impl Victim {
+    /// A segment's beginning.
+    pub(super) fn begin(sequence: u64, first: u64) -> Victim {
+        Victim { sequence, offset: SEGMENT_START, expected: first }
+    }
+
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
 }
 
 /// How urgently segments must become free.
@@ -150,18 +164,41 @@ pub struct Portion {
     last: u64,
     start: Victim,
     next: Victim,
+    /// What is not as it was written is taken from parity.
+    pub(super) rebuild: bool,
     frames: Vec<Taken>,
     damaged: bool,
+    rebuilt: bool,
 }
 
 impl Portion {
+    pub(super) fn of(superblock: &Superblock, header: &SegmentHeader, last: u64, start: Victim) -> Portion {
+        let (superblock, header) = (superblock.clone(), *header);
+        Portion {
+            superblock,
+            header,
+            last,
+            start,
+            next: start,
+            rebuild: true,
+            frames: Vec::new(),
+            damaged: false,
+            rebuilt: false,
+        }
+    }
+
     /// Reads them. To be called once.
     pub fn read(&mut self, device: &dyn Device) {
         let mut window = Window::new(device, &self.superblock, &self.header);
+        window.sealed = self.rebuild;
         let mut bytes = 0;
         while self.next.expected <= self.last {
-            let found =
-                window.search(self.next.offset).filter(|(_, found)| found.position == self.next.expected);
+            let expected = self.next.expected;
+            let mut found = window.search(self.next.offset).filter(|(_, found)| found.position == expected);
+            if found.is_none() && window.mend(expected) {
+                self.rebuilt = true;
+                found = window.search(self.next.offset).filter(|(_, found)| found.position == expected);
+            }
             let Some((at, found)) = found else {
                 self.damaged = true;
                 return;
@@ -170,7 +207,11 @@ impl Portion {
                 return;
             }
             bytes += found.frame_bytes();
-            let payload = window.payload(at, &found).to_vec();
+            let mut payload = window.payload(at, &found).to_vec();
+            if frame::checksum(&payload) != found.checksum && window.mend(expected) {
+                self.rebuilt = true;
+                payload = window.payload(at, &found).to_vec();
+            }
             let kind = Kind::of(found.kind).filter(|kind| payload::is_known(*kind, found.flags));
             let (Some(kind), true) = (kind, frame::checksum(&payload) == found.checksum) else {
                 self.damaged = true;
@@ -190,12 +231,27 @@ impl Portion {
         std::mem::take(&mut self.frames)
     }
 
+    /// Where the next one begins.
+    pub(super) fn next(&self) -> Victim {
+        self.next
+    }
+
+    /// Where the last frame that was read ends in the segment.
+    pub(super) fn end(&self) -> u64 {
+        self.next.offset
+    }
+
     /// Whether the segment's end has been reached.
     pub fn is_last(&self) -> bool {
         self.next.expected > self.last
     }
 
-    /// Whether something was not as it was written.
+    /// Whether something had to be taken from parity.
+    pub fn is_rebuilt(&self) -> bool {
+        self.rebuilt
+    }
+
+    /// Whether something was not as it was written, and could not be made good.
     pub fn is_damaged(&self) -> bool {
         self.damaged
     }
@@ -247,15 +303,7 @@ impl Journal {
             index: member.index,
             ..SegmentHeader::default()
         };
-        Some(Portion {
-            superblock: self.superblock.clone(),
-            header,
-            last: member.end.unwrap_or(0),
-            start: victim,
-            next: victim,
-            frames: Vec::new(),
-            damaged: false,
-        })
+        Some(Portion::of(&self.superblock, &header, member.end.unwrap_or(0), victim))
     }
 
     /// Cost and benefit: what is gained, times how long it is likely to stay so, over what must be copied for it.
@@ -267,7 +315,8 @@ impl Journal {
             let live = self.index.live_bytes(member.index)
                 + (member.record_bytes as f64 * live_part) as u64
                 + self.snapshots.bytes_in(member.sequence);
-            let dead = segment_bytes.saturating_sub(SEGMENT_START + member.summary_bytes + live);
+            let dead =
+                self.superblock.parity_start().saturating_sub(SEGMENT_START + member.summary_bytes + live);
             // What was never written, padding and the rest at the end, comes back in part when it is copied: 64 KiB pieces leave up to
             // a quarter of the smallest segment. Only what is more than that is a gain, or a segment would be copied for nothing, for ever.
             let deleted = member.frame_bytes.saturating_sub(live);
@@ -285,7 +334,7 @@ impl Journal {
         while let Some(before) = self.before_that_goes_first(first) {
             first = before;
         }
-        Some(Victim { sequence: first.sequence, offset: SEGMENT_START, expected: first.first })
+        Some(Victim::begin(first.sequence, first.first))
     }
 
     /// Whether a segment can be emptied at all.
@@ -307,11 +356,11 @@ impl Journal {
     }
 
     /// Where in `members` the segment of this sequence is: they ascend.
-    fn member(&self, sequence: u64) -> Option<usize> {
+    pub(super) fn member(&self, sequence: u64) -> Option<usize> {
         self.members.binary_search_by_key(&sequence, |member| member.sequence).ok()
     }
 
-    fn is_leaving(&self, index: u32) -> bool {
+    pub(super) fn is_leaving(&self, index: u32) -> bool {
         self.leaving.iter().any(|leaving| leaving.index == index)
     }
 

@@ -284,7 +284,12 @@ impl<'a> Scan<'a> {
             self.state.report.rescued_segments += 1;
         }
         let mut window = Window::new(self.device, self.superblock, &header);
+        window.sealed = number + 1 < self.state.members.len();
+        if self.verify {
+            window.mend(0);
+        }
         let verdict = self.frames(number, &member, &mut window);
+        self.state.report.parity(&window, base, self.verify && self.superblock.columns() > 0);
         for place in window.unreadable {
             self.state.report.unreadable(place);
         }
@@ -301,8 +306,8 @@ impl<'a> Scan<'a> {
         let damaged = summaries.iter().filter(|summary| summary.damaged).map(|summary| summary.last);
         let damaged: Vec<u64> = damaged.collect();
         if let Some(tally) = self.state.tallies.get_mut(number) {
-            tally.summary_bytes =
-                summaries.back().map_or(0, |last| u64::from(self.superblock.segment_bytes) - last.floor);
+            let end = self.superblock.parity_start();
+            tally.summary_bytes = summaries.back().map_or(0, |last| end - last.floor);
         }
         window.reach = self.state.reach.filter(|_| is_last);
         self.keep_said(number, &summaries, stop);
@@ -388,7 +393,8 @@ impl<'a> Scan<'a> {
         let heard = self.is_heard(found.kind, found.number);
         let needed = heard || matches!(kind, Some(Kind::Record | Kind::End));
         let check = self.verify || needed || found.position > self.state.covered;
-        let good = !check || frame::checksum(window.payload(at, found)) == found.checksum;
+        let fits = |window: &mut Window<'_>| frame::checksum(window.payload(at, found)) == found.checksum;
+        let good = !check || fits(window) || window.mend(found.position) && fits(window);
         let place = window.device_offset(at);
         if !good {
             let readable = !window.is_unreadable(at, found.frame_bytes());
@@ -476,9 +482,14 @@ fn next(window: &mut Window<'_>, offset: u64, expected: u64, previous: Option<u6
     let fits = |header: &Header| {
         header.position == expected && previous.is_none_or(|previous| previous == header.previous)
     };
-    for at in [offset, offset.next_multiple_of(BLOCK_BYTES as u64)] {
-        if let Some(header) = window.frame(at).filter(fits) {
-            return Next::Frame(at, header);
+    loop {
+        for at in [offset, offset.next_multiple_of(BLOCK_BYTES as u64)] {
+            if let Some(header) = window.frame(at).filter(fits) {
+                return Next::Frame(at, header);
+            }
+        }
+        if !window.mend(expected) {
+            break;
         }
     }
     let mut behind = window.search(offset);

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::frame::Kind;
-use crate::limits::LOSSES_REPORTED_MAX;
+use super::window::Window;
+use crate::limits::{BLOCK_BYTES, LOSSES_REPORTED_MAX};
 use crate::types::{AccountId, BodyId, Position, Serial};
 
 /// Acknowledged frames that are not there any more, or not as they were written.
@@ -72,6 +73,18 @@ pub struct Report {
     pub bad_copies: u32,
     /// Summaries that cannot be read, or say something else than the frames. A warning: they are not needed.
     pub bad_summaries: u32,
+    /// Blocks that are not as they were written, and that parity has made good: offsets, bytes, at most `limits::LOSSES_REPORTED_MAX`. A
+    /// warning: they are still bad on the medium.
+    pub rebuilt: Vec<u64>,
+    /// How many there are.
+    pub rebuilt_blocks: u64,
+    /// To verify: blocks of sealed segments that are not as they were written, and that parity cannot make good. What is lost by that is told
+    /// as lost, and else nothing is.
+    pub spoilt_blocks: u64,
+    /// To verify: segments whose parity is bad in part, while what it covers is good. A warning.
+    pub bad_parities: u32,
+    /// To verify: sealed segments that have no parity yet. Normal.
+    pub bare_segments: u32,
     /// Frames that are damaged or missing, and that nothing depends on: a summary says what they said, or they are of a snapshot. A warning.
     pub mended_frames: u64,
 }
@@ -86,6 +99,24 @@ impl Report {
         self.losses += 1;
         if self.lost.len() < LOSSES_REPORTED_MAX {
             self.lost.push(lost);
+        }
+    }
+
+    /// What the parity of a segment, which begins there on the device, has told. `all`: it was asked for all that it knows.
+    pub(super) fn parity(&mut self, window: &Window<'_>, base: u64, all: bool) {
+        let Some(examined) = window.examined() else {
+            self.bare_segments += u32::from(all && window.sealed);
+            return;
+        };
+        for (number, _) in examined.rebuilt() {
+            self.rebuilt_blocks += 1;
+            if self.rebuilt.len() < LOSSES_REPORTED_MAX {
+                self.rebuilt.push(base + number * BLOCK_BYTES as u64);
+            }
+        }
+        if all {
+            self.spoilt_blocks += (examined.bad.len() - examined.rebuilt().count()) as u64;
+            self.bad_parities += u32::from(!examined.bad_sums.is_empty());
         }
     }
 
@@ -137,6 +168,23 @@ impl fmt::Display for Report {
         }
         if self.bad_summaries > 0 {
             write!(f, "\nwarning: {} summaries are bad, the frames are good", self.bad_summaries)?;
+        }
+        if self.rebuilt_blocks > 0 {
+            write!(f, "\nwarning: {} blocks are bad and were rebuilt from parity", self.rebuilt_blocks)?;
+            write!(f, ": `postfach check --repair` writes them back")?;
+        }
+        if self.spoilt_blocks > 0 {
+            write!(f, "\nwarning: {} blocks are bad and cannot be rebuilt", self.spoilt_blocks)?;
+        }
+        if self.bad_parities > 0 {
+            write!(
+                f,
+                "\nwarning: the parity of {} segments is bad, what it covers is good",
+                self.bad_parities
+            )?;
+        }
+        if self.bare_segments > 0 {
+            write!(f, "\nnormal: {} segments have no parity yet", self.bare_segments)?;
         }
         if self.mended_frames > 0 {
             write!(f, "\nwarning: {} frames are damaged, what they say is known", self.mended_frames)?;

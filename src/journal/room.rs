@@ -33,7 +33,7 @@ impl Cursor {
     /// The beginning of a segment whose first frame has this position.
     pub(super) fn begin(superblock: &Superblock, index: u32, first: u64, kept: bool) -> Cursor {
         let stretch = Stretch::new(SEGMENT_START, first, kept);
-        Cursor { index, offset: SEGMENT_START, floor: u64::from(superblock.segment_bytes), stretch }
+        Cursor { index, offset: SEGMENT_START, floor: superblock.parity_start(), stretch }
     }
 
     fn plan(&self) -> Cursor {

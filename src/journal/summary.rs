@@ -239,7 +239,7 @@ pub(super) fn read(
     if !superblock.has_summaries() {
         return found;
     }
-    let mut floor = u64::from(superblock.segment_bytes);
+    let mut floor = superblock.parity_start();
     while let Some(summary) = read_one(device, superblock, header, floor) {
         // Each goes on where the one before it has ended.
         if found.back().is_some_and(|before| before.last + 1 != summary.first) {

@@ -195,6 +195,20 @@ pub(super) fn read(device: &dyn Device) -> io::Result<Found> {
     }
 }
 
+/// Writes a copy that is none again; returns how many. Not durable before the next flush.
+pub(super) fn mend(device: &dyn Device, superblock: &Superblock) -> io::Result<u64> {
+    let mut block = [0; SUPERBLOCK_BYTES];
+    let places = [0, BLOCK_BYTES as u64];
+    let bad = places.into_iter().filter(|place| {
+        device.read_at(*place, &mut block).is_err() || matches!(decode(&block), Found::Nothing)
+    });
+    let bad: Vec<u64> = bad.collect();
+    let mut whole = vec![0; BLOCK_BYTES];
+    whole[..SUPERBLOCK_BYTES].copy_from_slice(&superblock.encode());
+    bad.iter().try_for_each(|place| device.write_at(*place, &whole))?;
+    Ok(bad.len() as u64)
+}
+
 fn decode(bytes: &[u8; SUPERBLOCK_BYTES]) -> Found {
     if bytes[..8] != MAGIC || frame::checksum(&bytes[..60]) != word::u32(bytes, 60) {
         return Found::Nothing;
@@ -261,7 +275,7 @@ impl Superblock {
     pub fn payload_bytes_max(&self) -> usize {
         // With a summary of it, which then is one block.
         let summary = if self.has_summaries() { BLOCK_BYTES } else { 0 };
-        (self.segment_bytes as usize - SEGMENT_START as usize - summary - frame::HEADER_BYTES)
+        (self.parity_start() as usize - SEGMENT_START as usize - summary - frame::HEADER_BYTES)
             .min(crate::limits::PAYLOAD_BYTES_MAX)
     }
 }

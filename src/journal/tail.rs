@@ -14,6 +14,7 @@ use super::frame::{self, Key, Kind};
 use super::index::{Extent, Index};
 use super::mark;
 use super::payload::Payload;
+use super::protect::Protect;
 use super::reclaim::{Leaving, Member, Victim};
 use super::recovery::{Kept, Recovered, Scan};
 use super::room::Cursor;
@@ -45,6 +46,8 @@ pub struct Journal {
     pub(super) mark: u32,
     /// What compaction is at.
     pub(super) victim: Option<Victim>,
+    /// The parity that is being made.
+    pub(super) protect: Option<Protect>,
     /// Segments freed since the opening.
     pub(super) freed: u64,
     /// Those of which the device has not been told yet.
@@ -133,6 +136,7 @@ impl Journal {
             snapshots: recovered.snapshots,
             mark: recovered.mark,
             victim: None,
+            protect: None,
             relieve: false,
             freed: 0,
             discardable: Vec::new(),
@@ -358,9 +362,10 @@ impl Journal {
     fn extent(&self, kind: Kind, body: BodyId, piece: Option<u16>) -> Option<Extent> {
         let slot = self.index.find(body, piece)?;
         let segment = (slot.offset() / u64::from(self.superblock.segment_bytes)).checked_sub(1)?;
-        let incarnation = (*self.incarnations.get(usize::try_from(segment).ok()?)?)?;
-        let key = self.superblock.key.clone();
-        Some(Extent { slot, kind, body, piece: piece.unwrap_or(0), incarnation, key })
+        let segment = u32::try_from(segment).ok()?;
+        let incarnation = (*self.incarnations.get(segment as usize)?)?;
+        let superblock = self.superblock.clone();
+        Some(Extent { slot, kind, body, piece: piece.unwrap_or(0), segment, incarnation, superblock })
     }
 
     /// One more use of the body.
@@ -446,7 +451,8 @@ pub(super) fn recover(
         visit(Event::Forget);
     }
     let mut recovered = recovered.expect("without a snapshot there is always something");
-    recovered.report.bad_copies += 2 - copies;
+    let bad_mark = trust == Trust::Nothing && mark::has_bad_copy(device, &superblock);
+    recovered.report.bad_copies += 2 - copies + u32::from(bad_mark);
     if !recovered.report.unreadable.is_empty() {
         // A device that gives nothing any more has no bad blocks: it is gone, and without what it holds nothing may be given out.
         device.forget_cache(0, 2 * BLOCK_BYTES as u64);

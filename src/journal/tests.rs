@@ -86,6 +86,7 @@ mod caches;
 mod crash;
 mod packed;
 mod reuse;
+mod parity;
 mod rot;
 
 #[test]

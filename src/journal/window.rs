@@ -1,8 +1,10 @@
 //! Reading one segment from front to back, a few blocks at a time, and finding frames in it.
 //!
-//! A block that the device cannot read counts as zeros and is noted: the rest of the segment must stay within reach.
+//! A block that the device cannot read counts as zeros and is noted: the rest of the segment must stay within reach. Where something is not
+//! as it was written, [`Window::mend`] looks whether the segment's parity has it; what comes from there is checked like anything that is read.
 
 use super::frame::{ALIGNMENT, HEADER_BYTES, Header, MAGIC};
+use super::parity::{self, Examined, Head};
 use super::segment::SegmentHeader;
 use super::superblock::Superblock;
 use super::word;
@@ -16,6 +18,7 @@ const READ_BYTES: u64 = 4 * BLOCK_BYTES as u64;
 pub(super) struct Window<'a> {
     device: &'a dyn Device,
     superblock: &'a Superblock,
+    index: u32,
     incarnation: u64,
     base: u64,
     bytes: u64,
@@ -25,6 +28,10 @@ pub(super) struct Window<'a> {
     pub reach: Option<(u64, u64)>,
     /// Blocks that could not be read: offsets on the device.
     pub unreadable: Vec<u64>,
+    /// Another segment follows: this one may have parity.
+    pub sealed: bool,
+    /// What parity has told, once it was asked.
+    examined: Option<Examined>,
 }
 
 impl<'a> Window<'a> {
@@ -36,14 +43,45 @@ impl<'a> Window<'a> {
         Window {
             device,
             superblock,
+            index: segment.index,
             incarnation: segment.incarnation,
             base: superblock.base(segment.index),
-            bytes: u64::from(superblock.segment_bytes),
+            bytes: superblock.parity_start(),
             start: 0,
             buffer: Vec::new(),
             reach: None,
             unreadable: Vec::new(),
+            sealed: true,
+            examined: None,
         }
+    }
+
+    /// Asks the segment's parity, once, if it covers this position. From then on what could be made good is what is read. False: it makes
+    /// no difference.
+    pub(super) fn mend(&mut self, position: u64) -> bool {
+        let covers = |head: Head| head.last >= position;
+        let head = || Head::read(self.device, self.superblock, self.index, self.incarnation);
+        if !self.sealed || self.examined.is_some() || !head().is_some_and(covers) {
+            return false;
+        }
+        let examined = parity::examine(self.device, self.superblock, self.index, self.incarnation);
+        let rebuilt = examined.iter().flat_map(Examined::rebuilt);
+        let places: Vec<u64> = rebuilt.map(|(number, _)| self.base + number * BLOCK_BYTES as u64).collect();
+        self.unreadable.retain(|place| !places.contains(place));
+        self.buffer.clear();
+        self.examined = examined;
+        !places.is_empty()
+    }
+
+    /// What parity has told, if it has been asked.
+    pub(super) fn examined(&self) -> Option<&Examined> {
+        self.examined.as_ref()
+    }
+
+    /// Fills `buf` from `offset`. False: the segment ends before.
+    pub(super) fn read(&mut self, offset: u64, buf: &mut [u8]) -> bool {
+        let found = self.at(offset, buf.len() as u64).get(..buf.len());
+        found.map(|found| buf.copy_from_slice(found)).is_some()
     }
 
     /// Where a place in the segment lies on the device.
@@ -66,12 +104,13 @@ impl<'a> Window<'a> {
         self.start = offset.min(self.bytes) / block * block;
         let end = end.next_multiple_of(block).max(self.start + READ_BYTES).min(self.bytes);
         self.buffer.resize((end - self.start) as usize, 0);
-        if self.device.read_at(self.base + self.start, &mut self.buffer).is_ok() {
-            return;
-        }
-        let places = (self.base + self.start..).step_by(BLOCK_BYTES);
-        for (place, part) in places.zip(self.buffer.chunks_mut(BLOCK_BYTES)) {
-            if self.device.read_at(place, part).is_err() {
+        let read = self.device.read_at(self.base + self.start, &mut self.buffer).is_ok();
+        let rebuilt = self.examined.as_ref().map(|examined| &examined.bad);
+        for (number, part) in (self.start / block..).zip(self.buffer.chunks_mut(BLOCK_BYTES)) {
+            let place = self.base + number * block;
+            if let Some(Some(rebuilt)) = rebuilt.and_then(|rebuilt| rebuilt.get(&number)) {
+                part.copy_from_slice(rebuilt);
+            } else if !read && self.device.read_at(place, part).is_err() {
                 part.fill(0);
                 self.unreadable.push(place);
             }

@@ -56,6 +56,20 @@ fn discard(device: &dyn Device, ranges: &[(u64, u64)]) {
     }
 }
 
+/// One step of parity, where there is nothing else to do at all. By the thread that writes batches: no segment is used again meanwhile.
+fn protect<'a>(shared: &'a Shared, mut store: MutexGuard<'a, Store>) -> MutexGuard<'a, Store> {
+    let Some(mut protect) = store.journal_mut().next_protect() else { return store };
+    let device = Arc::clone(store.journal().device());
+    drop(store);
+    protect.step(&*device);
+    store = shared.lock();
+    store.journal_mut().protected(protect);
+    if store.journal().parity_due() {
+        shared.announce();
+    }
+    store
+}
+
 impl Progress {
     /// Starts where the store has been opened.
     pub fn new(durable: Position) -> Progress {
@@ -175,7 +189,8 @@ impl Progress {
                     self.publish(&store, &accounts);
                     committed(&store, accounts.contains(&AccountId::SETTINGS));
                     let idle = store.journal().pending_bytes() == 0;
-                    if idle && store.journal().pressure() > Pressure::None || store.snapshot_due() {
+                    let more = store.journal().pressure() > Pressure::None || store.journal().parity_due();
+                    if idle && more || store.snapshot_due() {
                         shared.announce();
                     }
                     let ranges = store.journal_mut().take_discardable();
@@ -192,7 +207,7 @@ impl Progress {
     }
 
     /// One step of compaction: always where segments are short, otherwise when nobody waits for anything; and then, if there is nothing to free,
-    /// a portion of a snapshot. What is appended goes out with the next batch.
+    /// a portion of a snapshot, and if there is none, a step of parity. What is appended goes out with the next batch.
     fn compact<'a>(&self, shared: &'a Shared, mut store: MutexGuard<'a, Store>) -> MutexGuard<'a, Store> {
         let idle = store.journal().pending_bytes() == 0;
         let portion = store.compaction(if idle { Pressure::Low } else { Pressure::High });
@@ -201,6 +216,11 @@ impl Progress {
                 let device = Arc::clone(store.journal().device());
                 drop(store);
                 portion.read(&*device);
+                if portion.is_rebuilt() {
+                    log::warn!(
+                        "what compaction moves does not read as it was written, and was rebuilt from parity"
+                    );
+                }
                 store = shared.lock();
                 store.compact(portion)
             }
@@ -214,6 +234,9 @@ impl Progress {
         // Deliberate: a snapshot makes no room, so whoever waits for some is not told to wait for it.
         if idle && waiting {
             store.tell_snapshot();
+            if store.journal().pending_bytes() == 0 {
+                store = protect(shared, store);
+            }
         }
         self.exhausted.store(waiting, Ordering::Release);
         if waiting {

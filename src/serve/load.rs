@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Server;
 use crate::device::Device;
-use crate::journal::{Extent, ReadError};
+use crate::journal::{Extent, ReadError, Source};
 use crate::limits::PIECE_BYTES;
 use crate::session::Load;
 use crate::store::LoadError;
@@ -32,11 +32,18 @@ pub async fn load(
     };
     loop {
         let read = match extent.read_cached(&*device, buffer) {
-            Ok(true) => Ok(()),
-            Ok(false) => wait(server, extent.clone(), Arc::clone(&device), buffer).await,
-            Err(error) => Err(error),
+            Ok(true) => Ok(Source::Written),
+            // What is damaged there may be known from elsewhere; to find that out takes reading.
+            Ok(false) | Err(_) => wait(server, extent.clone(), Arc::clone(&device), buffer).await,
         };
-        let Err(error) = read else { break };
+        let error = match read {
+            Ok(Source::Written) => break,
+            Ok(Source::Rebuilt) => {
+                rebuilt(load);
+                break;
+            }
+            Err(error) => error,
+        };
         buffer.clear();
         match find(server, load) {
             // Compaction has moved it, and its old place has been used again.
@@ -70,16 +77,24 @@ async fn wait(
     extent: Extent,
     device: Arc<dyn Device>,
     buffer: &mut Vec<u8>,
-) -> Result<(), ReadError> {
+) -> Result<Source, ReadError> {
     let mut taken = std::mem::take(buffer);
     let read = server.reads.run(move || {
-        let result = extent.read(&*device, &mut taken);
+        let result = extent.read_or_rebuild(&*device, &mut taken);
         (result, taken)
     });
     // The queue is as long as there are connections: only a defect in reading leaves the work undone.
     let (result, filled) = read.await.map_err(|_| ReadError::Damaged)?;
     *buffer = filled;
     result
+}
+
+fn rebuilt(load: Load) {
+    let (Load::Body { body, .. } | Load::Structure { body }) = load;
+    log::warn!(
+        "message body {body} does not read as it was written and was rebuilt from parity: nothing is lost, but the medium has lost \
+         something; when the server can be stopped, run `postfach check --repair` to write it back"
+    );
 }
 
 fn damaged(load: Load, error: &ReadError) -> LoadError {

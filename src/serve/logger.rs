@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::journal::Report;
 use crate::limits::{LOG_LINE_BYTES_KEPT, LOG_LINES_KEPT};
 
 struct Logger;
@@ -31,6 +32,15 @@ fn keep(line: &str) {
         kept.pop_front();
     }
     kept.push_back(line[..end].into());
+}
+
+/// How loudly to tell what an opening of the store has found.
+pub fn level(found: &Report) -> Level {
+    match (found.is_damaged(), found.rebuilt_blocks > 0) {
+        (true, _) => Level::Error,
+        (false, true) => Level::Warn,
+        (false, false) => Level::Info,
+    }
 }
 
 /// Makes this the program's log. A second call changes nothing.

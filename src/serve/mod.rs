@@ -426,13 +426,13 @@ fn open(options: &Options, patience_seconds: u64) -> Result<(Store, Vec<String>)
         crate::journal::OpenError::NoStore => no_store(path),
         error => Error::new(format!("cannot open the store {}: {error}", path.display())),
     })?;
-    let level = if report.is_damaged() { log::Level::Error } else { log::Level::Info };
+    let level = logger::level(&report);
     let found = report.to_string();
     for line in found.lines() {
         log::log!(level, "store: {line}");
     }
-    let damage = found.lines().skip(1).filter(|_| report.is_damaged());
-    Ok((store, damage.map(String::from).collect()))
+    let told = found.lines().skip(1).filter(|_| level < log::Level::Info);
+    Ok((store, told.map(String::from).collect()))
 }
 
 fn no_store(path: &Path) -> Error {

@@ -112,9 +112,9 @@ fn a_lost_block_anywhere_is_reported_or_harmless() {
 }
 
 /// A medium with a block that cannot be read.
-struct Unreadable {
-    inner: Memory,
-    block: u64,
+pub(super) struct Unreadable {
+    pub inner: Memory,
+    pub block: u64,
 }
 
 impl Device for Unreadable {
