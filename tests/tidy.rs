@@ -133,10 +133,11 @@ fn files_open_with_what_they_are_and_stay_small() {
 }
 
 #[test]
-fn unsafe_has_one_file() {
+fn unsafe_has_two_files() {
     for (name, text) in sources() {
         let used =
             code(&text).any(|(_, line)| line.contains("unsafe ") || line.contains("allow(unsafe_code)"));
-        assert!(!used || name == "src/serve/heap.rs" || name == "src/serve/mod.rs", "{name} is unsafe");
+        let known = ["src/device/discard.rs", "src/serve/heap.rs"];
+        assert!(!used || known.contains(&name.as_str()), "{name} is unsafe");
     }
 }

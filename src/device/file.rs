@@ -11,9 +11,10 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{Advice, FallocateFlags, FlockOperation, SeekFrom};
+use rustix::fs::{Advice, FlockOperation, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
+use super::discard::discard;
 use super::{Device, beyond_the_end, within};
 
 /// Zeros written under one hold of the lock, bytes: what a commit may have to wait for.
@@ -174,16 +175,10 @@ impl Device for File {
             return Err(beyond_the_end());
         }
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        // The first is BLKDISCARD by another way, on kernels that have it; the second needs a medium that can be told to read as zeros.
-        for flags in [punch | FallocateFlags::NO_HIDE_STALE, punch] {
-            match retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, offset, length)) {
-                Ok(()) => return Ok(()),
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
-                Err(error) => return Err(error.into()),
-            }
+        match retry_on_intr(|| discard(&self.file, offset, length)) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOTTY) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     }
 
     fn prepare(&self, offset: u64, length: u64) -> io::Result<()> {

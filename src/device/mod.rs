@@ -5,6 +5,7 @@
 
 use std::io;
 
+mod discard;
 mod file;
 mod memory;
 mod pieces;

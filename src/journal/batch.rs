@@ -90,8 +90,8 @@ pub(super) struct Fresh {
     pub freed: Vec<u32>,
 }
 
-/// The most that is written at a time, bytes: whole blocks.
-const SLICE_BYTES: usize = 64 * 1024;
+/// The most that is written at a time, bytes: whole blocks. The system gathers them until the flush.
+const SLICE_BYTES: usize = 16 * 1024;
 
 const _: () = assert!(SLICE_BYTES.is_multiple_of(BLOCK_BYTES));
 

@@ -112,9 +112,31 @@ fn pack(plain: &[u8]) -> Option<Payload> {
     // It waits for the disk: not with the room that it did not need.
     bytes.shrink_to_fit();
     // Deliberate: a message is acknowledged on these bytes, and nothing else of it is kept.
-    let mut again = Vec::new();
-    unpack(flags, &bytes, &mut again)?;
-    (again == plain).then_some(Payload { flags, bytes })
+    stands_for(flags, &bytes, plain).then_some(Payload { flags, bytes })
+}
+
+/// Whether [`unpack`] makes the text of these bytes again. Runs of lines are compared one by one, not made whole once more.
+fn stands_for(flags: u16, stored: &[u8], plain: &[u8]) -> bool {
+    let Some(packed) = stored.get(LENGTH_BYTES..) else { return false };
+    let mut rest = plain;
+    let mut same = |part: &[u8]| match rest.strip_prefix(part) {
+        Some(behind) => {
+            rest = behind;
+            true
+        }
+        None => false,
+    };
+    let done = if flags & LZ4 == 0 {
+        unfold(packed, plain.len(), &mut same)
+    } else {
+        let mut text = vec![0; plain.len()];
+        match lz4_flex::block::decompress_into(packed, &mut text) {
+            Ok(filled) if flags & LINES != 0 => unfold(&text[..filled], plain.len(), &mut same),
+            Ok(filled) => same(&text[..filled]).then_some(()),
+            Err(_) => None,
+        }
+    };
+    done.is_some() && rest.is_empty()
 }
 
 /// Makes `out` what was packed.
@@ -127,7 +149,7 @@ fn unpack(flags: u16, stored: &[u8], out: &mut Vec<u8>) -> Option<()> {
     out.clear();
     out.reserve_exact(length);
     if flags & LZ4 == 0 {
-        unfold(packed, length, out)?;
+        append_unfolded(packed, length, out)?;
     } else {
         // Never longer than what is claimed: folded text is shorter than the text. Zeroed, so that nothing old can show.
         out.resize(length, 0);
@@ -137,9 +159,16 @@ fn unpack(flags: u16, stored: &[u8], out: &mut Vec<u8>) -> Option<()> {
     if flags == LZ4 | LINES {
         let folded = out.to_vec();
         out.clear();
-        unfold(&folded, length, out)?;
+        append_unfolded(&folded, length, out)?;
     }
     (out.len() == length).then_some(())
+}
+
+fn append_unfolded(folded: &[u8], length: usize, out: &mut Vec<u8>) -> Option<()> {
+    unfold(folded, length, &mut |part| {
+        out.extend_from_slice(part);
+        true
+    })
 }
 
 /// Runs of base64 lines as bytes. None: there are none. The result is shorter: a run saves more than its section costs.
@@ -212,22 +241,22 @@ fn decode_lines(text: &[u8], groups: usize, out: &mut Vec<u8>) -> usize {
     lines
 }
 
-/// Appends the text again, which has at most `length` bytes.
-fn unfold(mut folded: &[u8], length: usize, out: &mut Vec<u8>) -> Option<()> {
+/// Gives the text again, which has at most `length` bytes, part by part, until one is not taken.
+fn unfold(mut folded: &[u8], length: usize, take: &mut impl FnMut(&[u8]) -> bool) -> Option<()> {
+    let mut left = length;
+    let mut line = [0; 4 * *LINE_GROUPS.end() + 2];
     while !folded.is_empty() {
         let (section, rest) = folded.split_at_checked(SECTION_BYTES)?;
         let (literal, rest) = rest.split_at_checked(usize::from(word::u16(section, 0)))?;
         let (lines, groups) = (usize::from(word::u16(section, 2)), usize::from(section[4]));
         let (run, rest) = rest.split_at_checked(lines * groups * 3)?;
-        if out.len() + literal.len() + lines * line_bytes(groups) > length {
-            return None;
-        }
-        out.extend_from_slice(literal);
+        left = left.checked_sub(literal.len() + lines * line_bytes(groups))?;
+        take(literal).then_some(())?;
         for bytes in run.chunks_exact(3 * groups.max(1)) {
-            let start = out.len();
-            out.resize(start + 4 * groups, 0);
-            STANDARD_NO_PAD.encode_slice(bytes, &mut out[start..]).ok()?;
-            out.extend_from_slice(b"\r\n");
+            let line = line.get_mut(..line_bytes(groups))?;
+            let letters = STANDARD_NO_PAD.encode_slice(bytes, line).ok()?;
+            line.get_mut(letters..)?.copy_from_slice(b"\r\n");
+            take(line).then_some(())?;
         }
         folded = rest;
     }

@@ -113,8 +113,9 @@ impl Progress {
         piece: u16,
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
-        // Packing needs memory beside the piece: that too should find room. Two pieces may still be in flight while a third is packed.
-        drop(self.room(shared, bytes.len(), bytes.len() / 2).await);
+        // Packing takes almost twice as much memory beside the piece: that too should find room. So one piece may be pending while the
+        // next is packed; what comes while two are in flight gathers with its sender.
+        drop(self.room(shared, bytes.len(), bytes.len() * 7 / 4).await);
         let payload = Payload::pack(bytes);
         self.room(shared, payload.len(), 0).await.append_piece(body, piece, payload)
     }
@@ -368,13 +369,20 @@ mod tests {
         let (store, _) = Store::open(Arc::clone(&device) as Arc<dyn Device>, &mut random).unwrap();
         let progress = Progress::new(store.journal().durable());
         let shared = Shared::new(store);
-        thread::scope(|scope| {
-            scope.spawn(|| progress.commit_all(&shared, &|_, _| {}));
-            // Whatever becomes of the test, the committer must be able to end.
+        beside_committer(&shared, &progress, || {
             let result =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&device, &shared, &progress)));
             device.turn(Flush::Works);
-            progress.stop(&shared);
+            result.unwrap();
+        });
+    }
+
+    /// Whatever becomes of the test, the committer ends.
+    fn beside_committer(shared: &Shared, progress: &Progress, test: impl FnOnce()) {
+        thread::scope(|scope| {
+            scope.spawn(|| progress.commit_all(shared, &|_, _| {}));
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
+            progress.stop(shared);
             result.unwrap();
         });
     }
@@ -417,18 +425,18 @@ mod tests {
         with_committer(|device, shared, progress| {
             device.turn(Flush::Waits);
             let body = shared.access(&mut Position::default()).new_body();
-            let fitting = PENDING_BYTES / PIECE_BYTES - 1;
+            // With what packing another one takes.
+            let fitting = 2;
             let noise = |length: usize| {
                 let mut bytes = vec![0; length];
                 Random(7).fill(&mut bytes);
                 bytes
             };
-            for piece in 0..fitting as u16 {
+            for piece in 0..fitting {
                 let storing = progress.store(shared, body, piece, noise(PIECE_BYTES));
                 smol::block_on(storing).unwrap();
             }
-            let mut storing =
-                Box::pin(progress.store(shared, body, fitting as u16, noise(2 * PIECE_BYTES - 4096)));
+            let mut storing = Box::pin(progress.store(shared, body, fitting, noise(PIECE_BYTES)));
             assert!(poll(&mut storing).is_none());
             device.turn(Flush::Works);
             assert_eq!(smol::block_on(storing), Ok(()));
@@ -469,15 +477,13 @@ mod tests {
         let progress =
             Progress { idle: Duration::from_millis(1), ..Progress::new(store.journal().durable()) };
         let shared = Shared::new(store);
-        thread::scope(|scope| {
-            scope.spawn(|| progress.commit_all(&shared, &|_, _| {}));
+        beside_committer(&shared, &progress, || {
             let mut needs = Position::default();
             shared.access(&mut needs).domain_add("example.test").unwrap();
             assert_eq!(smol::block_on(progress.reach(needs)), Ok(()));
             assert_eq!(smol::block_on(progress.reach(Position(needs.0 + 1))), Ok(()));
             // Once: it is not an occasion for another one.
             assert!(shared.lock().journal().is_witnessed());
-            progress.stop(&shared);
         });
         // The power is cut here, and the newest fact rots: it is known that it was there.
         let left = device.survive(crate::device::Outcome::Lost, 1);

@@ -1,4 +1,4 @@
-//! What the allocator keeps, and when it gives it back. The only file with `unsafe`.
+//! What the allocator keeps, and when it gives it back. With `device/discard.rs` the only file with `unsafe`.
 //!
 //! glibc raises its threshold for separate mappings to the size of the largest block freed (mallopt(3)): after the first
 //! password hash, 19 MiB would stay in the heap for good. And it keeps what a thousand closed connections had: 20 MB where 4 are needed.
