@@ -12,9 +12,13 @@ use super::clock::Clock;
 use super::{Options, Server, certificate, connection, logger, tls};
 use crate::limits::{CLOCK_SAVED_SECONDS, TRIAL_SECONDS};
 use crate::session::console::text::{Text, text};
-use crate::session::console::{Attempts, ClockFacts, NetworkFacts};
+use crate::session::console::{Attempts, ClockFacts, NetworkFacts, WearFacts};
 use crate::session::job::CertificateFacts;
 use crate::session::{Job, JobAnswer};
+
+mod wear;
+
+use wear::Chip;
 
 /// The machine as the console sees it.
 #[derive(Default)]
@@ -23,6 +27,8 @@ pub struct Machine {
     pub board: Option<Arc<Board>>,
     /// On a box.
     pub clock: Option<Arc<Clock>>,
+    /// What the store is on, if it tells how worn it is.
+    chip: Option<Chip>,
     /// Wrong passwords at the serial line.
     pub attempts: Arc<Attempts>,
     /// DER, and what it says.
@@ -45,7 +51,8 @@ impl Machine {
         let board = options.board.clone().map(|program| Arc::new(Board::new(program)));
         let clock = board.as_ref().map(|board| Arc::new(Clock::new(Arc::clone(board))));
         let seconds = options.trial_seconds.unwrap_or(TRIAL_SECONDS);
-        Machine { board, clock, patience: Duration::from_secs(u64::from(seconds)), ..Machine::default() }
+        let (chip, patience) = (Chip::of(&options.store), Duration::from_secs(u64::from(seconds)));
+        Machine { board, clock, chip, patience, ..Machine::default() }
     }
 
     /// Nothing is on trial any more.
@@ -77,6 +84,10 @@ impl crate::session::console::Machine for Machine {
 
     fn clock(&self) -> Option<ClockFacts> {
         self.clock.as_ref().map(|clock| clock.facts())
+    }
+
+    fn wear(&self) -> Option<WearFacts> {
+        self.chip.as_ref().and_then(Chip::wear)
     }
 
     fn trial_seconds(&self) -> Option<u64> {

@@ -11,7 +11,9 @@ use postfach::device::{Device, Memory, Outcome};
 use postfach::journal::{Format, Payload, ReadError, format};
 use postfach::limits::{PIECE_BYTES, READ_BYTES, TRIAL_SECONDS};
 use postfach::session::console::text::both;
-use postfach::session::console::{Answered, ClockFacts, Console, Facts, Machine, Mode, NetworkFacts};
+use postfach::session::console::{
+    Answered, ClockFacts, Console, Facts, Machine, Mode, NetworkFacts, WearFacts,
+};
 use postfach::session::imap::Imap;
 use postfach::session::job::CertificateFacts;
 use postfach::session::owner::Owner;
@@ -59,6 +61,10 @@ impl Machine for Box1 {
             last: Some(last),
             ..ClockFacts::default()
         })
+    }
+
+    fn wear(&self) -> Option<WearFacts> {
+        None
     }
 
     fn trial_seconds(&self) -> Option<u64> {

@@ -61,9 +61,12 @@ pub mod text;
 mod time;
 mod typed;
 mod undo;
+mod wear;
 mod words;
 
-pub use facts::{Answered, ClockFacts, Facts, Machine, MemoryGauge, Mode, NetworkFacts, ServersFrom};
+pub use facts::{
+    Answered, ClockFacts, Facts, Machine, MemoryGauge, Mode, NetworkFacts, ServersFrom, Spare, WearFacts,
+};
 pub use keys::LOST;
 pub use login::Attempts;
 

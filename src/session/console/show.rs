@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::table::{Call, Failure};
 use super::text::{Text, both, text};
 use super::words::address;
-use super::{certificate, network, time};
+use super::{certificate, network, time, wear};
 use crate::store::Account;
 use crate::types::Language;
 
@@ -173,14 +173,12 @@ fn machine_lines(call: &Call<'_, '_>) -> (Vec<Text>, Vec<Text>) {
         lines.push(time::line(&clock, call.cx.now));
     }
     if let Some(network) = machine.network() {
-        warnings.extend(network.problem.clone());
-        if network.addresses.is_empty() {
-            warnings.push(text!(
-                "The network gives no address: `network show` says more.",
-                "Das Netzwerk gibt keine Adresse: `network show` sagt mehr."
-            ));
-        }
+        warnings.extend(network::warning(&network));
         lines.push(text!("Network      ", "Netzwerk     ").and(network::listed(&network.addresses)));
+    }
+    if let Some(worn) = machine.wear() {
+        warnings.extend(wear::warning(worn));
+        lines.push(wear::line(worn));
     }
     if let Some(seconds) = machine.trial_seconds() {
         warnings.push(text!(

@@ -159,6 +159,10 @@ impl Machine for Fake {
         })
     }
 
+    fn wear(&self) -> Option<WearFacts> {
+        Some(WearFacts { tenths: if self.well { 2 } else { 11 }, spare: Spare::Low })
+    }
+
     fn trial_seconds(&self) -> Option<u64> {
         (!self.well).then_some(42)
     }
