@@ -29,6 +29,8 @@ pub struct Machine {
     pub clock: Option<Arc<Clock>>,
     /// What the store is on, if it tells how worn it is.
     chip: Option<Chip>,
+    /// How long the console waits for a key, seconds, if not as long as `limits` says.
+    pub idle_seconds: Option<u32>,
     /// Wrong passwords at the serial line.
     pub attempts: Arc<Attempts>,
     /// DER, and what it says.
@@ -52,7 +54,8 @@ impl Machine {
         let clock = board.as_ref().map(|board| Arc::new(Clock::new(Arc::clone(board))));
         let seconds = options.trial_seconds.unwrap_or(TRIAL_SECONDS);
         let (chip, patience) = (Chip::of(&options.store), Duration::from_secs(u64::from(seconds)));
-        Machine { board, clock, chip, patience, ..Machine::default() }
+        let idle_seconds = options.idle_seconds;
+        Machine { board, clock, chip, patience, idle_seconds, ..Machine::default() }
     }
 
     /// Nothing is on trial any more.

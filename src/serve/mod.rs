@@ -6,9 +6,8 @@
 //! - [`connection`]: the loop that drives every session; [`stream`]: what it runs on.
 //! - [`listen`]: ports, the console socket; [`crowd`]: how many connections; [`service`]: the table of ports.
 //! - [`machine`]: what the console is told and has done; [`board`], [`clock`]: a box's network and clock; [`certificate`].
-//! - [`commit`]: the committer, the gate, who is woken. [`load`]: pieces of messages. [`secret`]: passwords. [`tls`].
-//! - [`serial`]: the serial line; [`ring`]: it is read all the time; [`overrun`]: what the kernel has lost of it.
-//! - [`pool`]: threads; [`heap`]: giving memory back; [`logger`].
+//! - [`commit`]: the committer, the gate, who is woken. [`load`]: pieces of messages. [`secret`]: passwords. [`tls`]. [`pool`]: threads.
+//! - [`serial`]: the serial line; [`ring`]: it is read all the time; [`overrun`]: what the kernel has lost of it. [`heap`], [`logger`].
 
 use std::io;
 use std::net::{IpAddr, TcpStream};
@@ -62,7 +61,6 @@ pub use tls::fingerprint;
 
 /// Chores that wait.
 const CHORES: usize = 16;
-
 /// From the first connections of a crowd that are closed until the memory of all of them is given back.
 const CROWD_LEAVES: Duration = Duration::from_secs(1);
 
@@ -81,6 +79,8 @@ pub struct Options {
     pub board: Option<PathBuf>,
     /// How long a change is on trial, seconds, if not as long as `limits` says. For tests.
     pub trial_seconds: Option<u32>,
+    /// How long the console waits for a key before it logs out, seconds, if not as long as `limits` says.
+    pub idle_seconds: Option<u32>,
     /// Makes every flush take this long, milliseconds. For measuring.
     pub flush_delay_milliseconds: Option<u64>,
     /// Speaks to the owner on the console's socket, and to nobody else: no port, and no certificate is made. See [`Door`].
@@ -163,7 +163,7 @@ pub struct Server {
     housekeeping: Sender<Chore>,
 }
 
-/// Makes the session of a service.
+/// Makes a service's session.
 type Sessions = fn(Service, &Server) -> Box<dyn Session>;
 
 impl Server {

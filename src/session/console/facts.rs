@@ -41,6 +41,8 @@ pub struct Facts {
     pub machine: Option<Arc<dyn Machine>>,
     /// Wrong passwords at the serial line.
     pub attempts: Arc<Attempts>,
+    /// How long a key is waited for, seconds, if not as long as `limits` says.
+    pub idle_seconds: Option<u32>,
 }
 
 impl Facts {

@@ -187,7 +187,7 @@ impl Console {
     }
 
     fn read(&self) -> Next {
-        Next::Read { seconds: CONSOLE_IDLE_SECONDS }
+        Next::Read { seconds: self.facts.idle_seconds.unwrap_or(CONSOLE_IDLE_SECONDS) }
     }
 
     /// Ends the conversation, or on a serial line the login.
