@@ -22,8 +22,8 @@ pub fn look(arguments: &[&str], _: Vec<u8>, call: &mut Call<'_, '_>) -> Result<J
     match known.as_ref().and_then(|known| known.chain.first()) {
         Some(own) => Ok(Job::DescribeCertificate { der: own.clone() }),
         None => Err(refuse(both(
-            "there is none yet: the server makes one when it first starts",
-            "es gibt noch keines: Der Server macht eines, wenn er zum ersten Mal startet",
+            "there is none yet: the server makes one as soon as there is a domain",
+            "es gibt noch keines: Der Server macht eines, sobald es eine Domain gibt",
         ))),
     }
 }

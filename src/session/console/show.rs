@@ -268,8 +268,8 @@ fn store_warnings(
 fn fingerprint(digest: &str) -> Text {
     match digest {
         "" => text!(
-            "Certificate  none yet: the server makes one when it first starts",
-            "Zertifikat   noch keines: Der Server macht eines, wenn er zum ersten Mal startet"
+            "Certificate  none yet: the server makes one as soon as there is a domain",
+            "Zertifikat   noch keines: Der Server macht eines, sobald es eine Domain gibt"
         ),
         digest => {
             text!("Certificate  SHA-256 fingerprint {digest}", "Zertifikat   SHA-256-Fingerabdruck {digest}")
