@@ -133,6 +133,7 @@ pub async fn answer(server: &Arc<Server>, job: Job) -> JobAnswer {
             JobAnswer::Done
         }
         (Job::LookAtNetwork, Some(board), _) => failed(board.look().await),
+        (Job::Examine, Some(board), Some(clock)) => examine(board, clock).await,
         (Job::AskForTime, _, Some(clock)) => failed(clock.ask_now().await),
         (Job::Ping { host }, Some(board), _) => ping(board, host).await,
         (Job::Restart, Some(_), _) => {
@@ -167,6 +168,7 @@ pub fn answer_alone(job: Job) -> JobAnswer {
         Job::DescribeCertificate { der } => JobAnswer::Described(certificate::describe(&der)),
         Job::Settle
         | Job::LookAtNetwork
+        | Job::Examine
         | Job::AskForTime
         | Job::Ping { .. }
         | Job::Restart
@@ -198,6 +200,33 @@ fn settle(server: &Arc<Server>) {
         }
     };
     server.executor.spawn(over).detach();
+}
+
+async fn examine(board: &Arc<Board>, clock: &Clock) -> JobAnswer {
+    if let Err(why) = board.look().await {
+        log::warn!("the network could not be looked at: {}", why.en);
+    }
+    let NetworkFacts { gateways: known, interface, .. } = board.facts();
+    let asked = async {
+        let mut gateways = Vec::new();
+        for gateway in known {
+            // An address of the link alone means nothing without the link.
+            let link = if gateway.starts_with("fe80:") { format!("%{interface}") } else { String::new() };
+            let answers = board.ping(&format!("{gateway}{link}")).await.is_ok();
+            gateways.push((gateway, answers));
+        }
+        gateways
+    };
+    let name = clock.a_name();
+    let sought = name.clone();
+    let found = smol::unblock(move || {
+        std::net::ToSocketAddrs::to_socket_addrs(&(sought.as_str(), 0))
+            .is_ok_and(|mut all| all.next().is_some())
+    });
+    let answers = smol::future::zip(asked, smol::future::zip(found, clock.ask_now()));
+    // What the time server has said, or why it has not, the clock tells.
+    let (gateways, (known, _)) = answers.await;
+    JobAnswer::Examined { gateways, name, known }
 }
 
 async fn ping(board: &Board, host: String) -> JobAnswer {

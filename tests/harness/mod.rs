@@ -424,6 +424,11 @@ fn done(job: Job) -> JobAnswer {
         fingerprint: "CC:DD".into(),
     };
     match job {
+        Job::Examine => JobAnswer::Examined {
+            gateways: vec![("192.0.2.1".into(), false)],
+            name: "ntp.example.test".into(),
+            known: true,
+        },
         Job::Ping { host } => JobAnswer::Said(format!("{host} answers\n")),
         Job::MakeCertificate { host, .. } => {
             let about = about(&format!("CN={host}"));

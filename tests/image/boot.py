@@ -10,9 +10,9 @@ The parts; if none is named, those of the board's QEMU_PARTS, or all of them:
 - ports: nothing listens but mail.
 - cuts: after each of CUTS power cuts (QEMU is killed) in the middle of deliveries the box comes up by itself, in time, and has every
   message that it had acknowledged.
-- network: an address, a host name, the time by a server, each set on the serial line and kept or not; restarting and stopping.
 - idle: who types nothing is logged out; what is typed then is a password.
 - lease: a router that names a time server; the clock is set by it.
+- network: an address, a host name, the time by a server, each set on the serial line and kept or not; restarting and stopping.
 - unattended: a new card with a set-up file on it, the clock at 1970, and no cable at first.
 
 A box that must be ready in time gets three tries. On a machine that is busy with other things the processor time that its start has taken is
@@ -491,7 +491,7 @@ def unattended(box):
         f"{valid['notAfter']}, and mail that comes is of {time.strftime('%Y-%m-%d', time.localtime(arrived))}")
 
 
-PARTS = ("start", "use", "line", "ports", "cuts", "network", "idle", "lease", "unattended")
+PARTS = ("start", "use", "line", "ports", "cuts", "idle", "lease", "network", "unattended")
 
 
 def main():
@@ -511,12 +511,12 @@ def main():
             if "cuts" in parts and int(cuts):
                 cut(box, int(cuts))
             box.power_off()
-            if "network" in parts:
-                network(box)
-                box.at_large = False
             for part in (idle, lease):
                 if part.__name__ in parts:
                     part(box)
+            if "network" in parts:
+                network(box)
+                box.at_large = False
             if "unattended" in parts:
                 unattended(box)
         finally:

@@ -131,7 +131,7 @@ pub fn take(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
 }
 
 /// Whether a name of a certificate's is this host's (RFC 6125 §6.4.3).
-fn covers(name: &str, host: &str) -> bool {
+pub fn covers(name: &str, host: &str) -> bool {
     let parent = |name: &str| name.split_once('.').map(|(_, parent)| parent.to_ascii_lowercase());
     name.eq_ignore_ascii_case(host) || name.starts_with("*.") && parent(name) == parent(host)
 }

@@ -38,6 +38,7 @@ use crate::types::Language;
 
 mod certificate;
 mod change;
+mod check;
 mod command;
 mod complete;
 mod facts;

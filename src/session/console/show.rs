@@ -76,22 +76,15 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let (all, promised) = store.buckets();
     let domains = store.settings().domains.len();
     let aliases = store.settings().aliases.len();
-    let no_admin = store.settings().admin.is_none();
     let accounts: Vec<_> = store.settings().addresses.values().copied().collect();
-    // What the journal has found is a list of places on the medium, the same in all languages.
-    let mut warnings: Vec<Text> =
-        call.facts.warnings.iter().map(|found| text!("Store: {found}", "Speicher: {found}")).collect();
     let mut lines = Text::default();
     for account in &accounts {
         let Some(account) = store.account(*account) else { continue };
         lines = lines.and(mailbox_line(account));
-        warnings.extend(mailbox_warning(account));
     }
     drop(store);
     let filled = percent(capacity.used_bytes, capacity.raw_bytes);
-    warnings.extend(store_warnings(read_only, filled, domains, accounts.len(), no_admin));
-    let (more, machine) = machine_lines(call);
-    warnings.extend(more);
+    let (warnings, machine) = (warnings(call), machine_lines(call).1);
 
     if warnings.is_empty() {
         call.say(&text!("All is well.\n", "Alles in Ordnung.\n"));
@@ -161,6 +154,24 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         call.out.push_str(lines);
     }
     Ok(())
+}
+
+/// All that is wrong and known without looking further.
+pub fn warnings(call: &mut Call<'_, '_>) -> Vec<Text> {
+    let mut store = call.cx.store();
+    let (capacity, read_only) = store.capacity();
+    let domains = store.settings().domains.len();
+    let no_admin = store.settings().admin.is_none();
+    let accounts: Vec<_> = store.settings().addresses.values().copied().collect();
+    // What the journal has found is a list of places on the medium, the same in all languages.
+    let mut warnings: Vec<Text> =
+        call.facts.warnings.iter().map(|found| text!("Store: {found}", "Speicher: {found}")).collect();
+    warnings.extend(accounts.iter().filter_map(|account| mailbox_warning(store.account(*account)?)));
+    drop(store);
+    let filled = percent(capacity.used_bytes, capacity.raw_bytes);
+    warnings.extend(store_warnings(read_only, filled, domains, accounts.len(), no_admin));
+    warnings.extend(machine_lines(call).0);
+    warnings
 }
 
 /// What is wrong with the machine, and what there is to say of it, each a line.
