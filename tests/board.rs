@@ -122,6 +122,31 @@ fn the_network_is_set_up_tried_out_and_kept() {
 }
 
 #[test]
+fn a_network_that_has_not_answered_yet_is_still_being_asked() {
+    let machine = Machine::start(&time_server(), &[]);
+    let program = machine.server.folder.0.join("board");
+    let status = || machine.server.console(&["status"], "");
+    let changed = |from: &str, to: &str| {
+        let text = fs::read_to_string(&program).expect("reads").replace(from, to);
+        let new = program.with_extension("new");
+        fs::write(&new, text).expect("writes");
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("may be run");
+        fs::rename(new, &program).expect("is replaced");
+    };
+    changed("address 192.0.2.20/24", "nothing yet");
+    machine.server.console(&["network", "show"], "");
+    let said = status();
+    assert!(said.contains("! The network is still being asked for an address"), "{said}");
+    changed("nothing yet", "address 192.0.2.21/24");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !status().contains("Network      192.0.2.21/24") {
+        assert!(Instant::now() < deadline, "{}", status());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!status().contains("being asked"));
+}
+
+#[test]
 fn what_is_not_kept_goes_back_by_itself() {
     let machine = Machine::start(&time_server(), &["--trial", "2"]);
     machine.was_asked("network  dhcp  auto ");

@@ -212,6 +212,9 @@ fn what_is_too_big_is_named_and_the_rest_goes_on() {
         let output = try_run(&mut command(&server.store, words), b"");
         let err = text(&output.stderr);
         assert!(output.status.code() == Some(1) && err.lines().count() == 1, "{words:?}: {err}");
+        // None of them is mended by trying once more.
+        assert!(!err.contains("same command again"), "{words:?}: {err}");
+        assert_eq!(err.contains("mailbox add nobody@example.test"), words[1].starts_with("nobody"), "{err}");
     }
 }
 

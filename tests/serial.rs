@@ -254,6 +254,20 @@ fn a_line_without_flow_control_loses_nothing() {
 }
 
 #[test]
+fn nobody_stays_logged_in_who_types_nothing() {
+    let (mut terminal, _, server) = logged_in(&["--idle", "2"]);
+    let start = Instant::now();
+    terminal.send(b"mailbox remove ");
+    terminal.until("Logged out: nothing was typed for a while.");
+    assert!(start.elapsed() >= Duration::from_secs(2));
+    terminal.until("Password: ");
+    // What was begun is gone, and what comes is a password.
+    terminal.send(format!("{ANNA}\r").as_bytes());
+    terminal.until("Wrong password.");
+    assert!(server.console(&["mailbox", "list"], "").contains(ANNA));
+}
+
+#[test]
 fn whoever_comes_after_a_hang_up_logs_in_and_waits() {
     let (mut terminal, device, mut server) = logged_in(&[]);
     terminal.send(b"mailbox remo");

@@ -102,6 +102,7 @@ pub const COMMANDS: [Command; 8] = [
                 times: Times::Maybe,
                 help: "this is a box: PROGRAM sets its network up, its clock is ours",
             },
+            Choice { name: "--idle", value: "SECONDS", times: Times::Maybe, help: "" },
             Choice { name: "--trial", value: "SECONDS", times: Times::Maybe, help: "" },
             Choice { name: "--flush-delay", value: "MS", times: Times::Maybe, help: "" },
         ],

@@ -225,7 +225,8 @@ fn serve(store: PathBuf, given: &Given) -> Result<Options, String> {
         .collect::<Result<_, _>>()?;
     let port_base = number(given, "--port-base", u16::MAX - 995)?.unwrap_or_default();
     let flush_delay_milliseconds = number(given, "--flush-delay", 60_000)?.map(u64::from);
-    let trial_seconds = number(given, "--trial", 3600)?.map(u32::from);
+    let [trial_seconds, idle_seconds] = [number(given, "--trial", 3600)?, number(given, "--idle", 3600)?]
+        .map(|seconds| seconds.map(u32::from));
     let [serial, board] = ["--serial", "--board"].map(|name| value(given, name).map(PathBuf::from));
     Ok(Options {
         store,
@@ -234,6 +235,7 @@ fn serve(store: PathBuf, given: &Given) -> Result<Options, String> {
         serial,
         board,
         trial_seconds,
+        idle_seconds,
         flush_delay_milliseconds,
         owner_only: false,
     })

@@ -37,7 +37,9 @@ use crate::store::network::{Ipv4, Ipv6};
 const LOOK_SOON: Duration = Duration::from_secs(2);
 /// How many of those follow a change.
 const LOOKS_SOON: u32 = 15;
-/// Between two looks otherwise: a cable comes, a lease goes.
+/// Between two looks while there is no address: people put the cable in and ask.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Between two looks otherwise: a cable is pulled out, a lease goes.
 const LOOK: Duration = Duration::from_secs(60);
 /// What is taken of what the program says, bytes.
 const SAID_BYTES: usize = 8 * 1024;
@@ -65,7 +67,7 @@ impl Board {
         Board {
             program,
             wanted: Mutex::default(),
-            facts: Mutex::default(),
+            facts: Mutex::new(NetworkFacts { new: true, ..NetworkFacts::default() }),
             changed: Event::new(),
             seen: Event::new(),
         }
@@ -83,7 +85,11 @@ impl Board {
 
     /// The network as it was seen last.
     pub fn facts(&self) -> NetworkFacts {
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known().clone()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, NetworkFacts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Resolves when the network has become another one.
@@ -110,13 +116,24 @@ impl Board {
                 if let Some(problem) = &problem {
                     log::warn!("{}", problem.en);
                 }
-                self.facts.lock().unwrap_or_else(PoisonError::into_inner).problem = problem;
+                self.known().problem = problem;
                 (applied, soon) = (Some(wanted), LOOKS_SOON);
             }
+            self.known().new = soon > 0;
+            let link = self.facts().link;
             if let Err(why) = self.look().await {
                 log::warn!("the network could not be looked at: {}", why.en);
             }
-            let pause = if soon > 0 { LOOK_SOON } else { LOOK };
+            let facts = self.facts();
+            if facts.link && !link {
+                // A cable has come.
+                (soon, self.known().new) = (LOOKS_SOON, true);
+            }
+            let pause = match soon {
+                1.. => LOOK_SOON,
+                0 if facts.addresses.is_empty() => LOOK_AGAIN,
+                0 => LOOK,
+            };
             soon = u32::saturating_sub(soon, 1);
             async {
                 Timer::after(pause).await;
@@ -133,8 +150,8 @@ impl Board {
     pub async fn look(&self) -> Result<(), Text> {
         let said = self.run(&["state"], &[]).await?;
         let mut facts = parse(&said);
-        let mut known = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        facts.problem.clone_from(&known.problem);
+        let mut known = self.known();
+        (facts.problem, facts.new) = (known.problem.clone(), known.new);
         if *known != facts {
             if known.addresses != facts.addresses {
                 log::info!("network: {} has {}", facts.interface, facts.addresses.join(", "));

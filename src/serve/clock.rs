@@ -125,6 +125,19 @@ impl Clock {
         self.state().problem.clone().map_or(Ok(()), Err)
     }
 
+    /// A name that servers for names should know: a time server's.
+    pub fn a_name(&self) -> String {
+        let (servers, _) = self.candidates();
+        let names = servers.into_iter().map(|server| match server.split_once(':') {
+            Some((name, _)) if server.parse::<Ipv6Addr>().is_err() => String::from(name),
+            _ => server,
+        });
+        names
+            .into_iter()
+            .find(|name| name.parse::<std::net::IpAddr>().is_err())
+            .unwrap_or_else(|| String::from(POOL))
+    }
+
     fn candidates(&self) -> (Vec<String>, ServersFrom) {
         let owner = self.state().servers.clone();
         if !owner.is_empty() {

@@ -177,10 +177,10 @@ async fn complain(error: &io::Error, last: &mut Option<Instant>) {
     }
 }
 
-/// Where the console socket of a store is: beside a file, in /run for a partition.
+/// Where the console socket of a store is: beside a file; for a partition in /run, with its name, whichever of its names is given.
 pub fn console_socket(store: &Path) -> PathBuf {
-    if store.starts_with("/dev") {
-        return PathBuf::from("/run/postfach.sock");
+    if let Ok(name) = std::fs::canonicalize(store).as_deref().unwrap_or(store).strip_prefix("/dev") {
+        return PathBuf::from(format!("/run/postfach-{}.sock", name.display().to_string().replace('/', "-")));
     }
     let mut path = store.as_os_str().to_owned();
     path.push(".sock");
@@ -271,6 +271,19 @@ mod tests {
         let timeout = u64::from(sockopt::tcp_user_timeout(&taken).unwrap()) / 1000;
         assert!(probes > 2 && idle + probes * distance >= timeout, "probed until the timeout is over");
         assert!(timeout + distance <= u64::from(DEAD_PEER_SECONDS) && timeout > idle);
+    }
+
+    #[test]
+    fn every_partition_has_a_socket_of_its_own() {
+        let file = |path: &str| console_socket(Path::new(path));
+        assert_eq!(file("/srv/mail.store"), Path::new("/srv/mail.store.sock"));
+        assert_eq!(file("/dev/null"), Path::new("/run/postfach-null.sock"));
+        assert_eq!(file("/dev/nowhere/p4"), Path::new("/run/postfach-nowhere-p4.sock"));
+        // By another name it is the same.
+        let link = std::env::temp_dir().join(format!("postfach-socket-{}", std::process::id()));
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        assert_eq!(console_socket(&link), file("/dev/null"));
+        std::fs::remove_file(&link).unwrap();
     }
 
     #[test]

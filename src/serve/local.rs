@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
+use super::identity::host_name;
 use super::secret::Secrets;
-use super::{Error, Options, connection, console_socket, fingerprint, host_name, machine, open};
+use super::{Error, Options, connection, console_socket, fingerprint, machine, open};
 use crate::limits::CONSOLE_COLUMNS;
 use crate::session::console::line::{Editor, Event, Kind, LINE_BYTES_MAX};
 use crate::session::console::{Console, DONE, FAILED, Facts, Mode, WANT_LINE, WANT_SECRET};

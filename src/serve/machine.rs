@@ -12,9 +12,13 @@ use super::clock::Clock;
 use super::{Options, Server, certificate, connection, logger, tls};
 use crate::limits::{CLOCK_SAVED_SECONDS, TRIAL_SECONDS};
 use crate::session::console::text::{Text, text};
-use crate::session::console::{Attempts, ClockFacts, NetworkFacts};
+use crate::session::console::{Attempts, ClockFacts, NetworkFacts, WearFacts};
 use crate::session::job::CertificateFacts;
 use crate::session::{Job, JobAnswer};
+
+mod wear;
+
+use wear::Chip;
 
 /// The machine as the console sees it.
 #[derive(Default)]
@@ -23,6 +27,10 @@ pub struct Machine {
     pub board: Option<Arc<Board>>,
     /// On a box.
     pub clock: Option<Arc<Clock>>,
+    /// What the store is on, if it tells how worn it is.
+    chip: Option<Chip>,
+    /// How long the console waits for a key, seconds, if not as long as `limits` says.
+    pub idle_seconds: Option<u32>,
     /// Wrong passwords at the serial line.
     pub attempts: Arc<Attempts>,
     /// DER, and what it says.
@@ -45,7 +53,9 @@ impl Machine {
         let board = options.board.clone().map(|program| Arc::new(Board::new(program)));
         let clock = board.as_ref().map(|board| Arc::new(Clock::new(Arc::clone(board))));
         let seconds = options.trial_seconds.unwrap_or(TRIAL_SECONDS);
-        Machine { board, clock, patience: Duration::from_secs(u64::from(seconds)), ..Machine::default() }
+        let (chip, patience) = (Chip::of(&options.store), Duration::from_secs(u64::from(seconds)));
+        let idle_seconds = options.idle_seconds;
+        Machine { board, clock, chip, patience, idle_seconds, ..Machine::default() }
     }
 
     /// Nothing is on trial any more.
@@ -77,6 +87,10 @@ impl crate::session::console::Machine for Machine {
 
     fn clock(&self) -> Option<ClockFacts> {
         self.clock.as_ref().map(|clock| clock.facts())
+    }
+
+    fn wear(&self) -> Option<WearFacts> {
+        self.chip.as_ref().and_then(Chip::wear)
     }
 
     fn trial_seconds(&self) -> Option<u64> {
@@ -119,6 +133,7 @@ pub async fn answer(server: &Arc<Server>, job: Job) -> JobAnswer {
             JobAnswer::Done
         }
         (Job::LookAtNetwork, Some(board), _) => failed(board.look().await),
+        (Job::Examine, Some(board), Some(clock)) => examine(board, clock).await,
         (Job::AskForTime, _, Some(clock)) => failed(clock.ask_now().await),
         (Job::Ping { host }, Some(board), _) => ping(board, host).await,
         (Job::Restart, Some(_), _) => {
@@ -153,6 +168,7 @@ pub fn answer_alone(job: Job) -> JobAnswer {
         Job::DescribeCertificate { der } => JobAnswer::Described(certificate::describe(&der)),
         Job::Settle
         | Job::LookAtNetwork
+        | Job::Examine
         | Job::AskForTime
         | Job::Ping { .. }
         | Job::Restart
@@ -184,6 +200,33 @@ fn settle(server: &Arc<Server>) {
         }
     };
     server.executor.spawn(over).detach();
+}
+
+async fn examine(board: &Arc<Board>, clock: &Clock) -> JobAnswer {
+    if let Err(why) = board.look().await {
+        log::warn!("the network could not be looked at: {}", why.en);
+    }
+    let NetworkFacts { gateways: known, interface, .. } = board.facts();
+    let asked = async {
+        let mut gateways = Vec::new();
+        for gateway in known {
+            // An address of the link alone means nothing without the link.
+            let link = if gateway.starts_with("fe80:") { format!("%{interface}") } else { String::new() };
+            let answers = board.ping(&format!("{gateway}{link}")).await.is_ok();
+            gateways.push((gateway, answers));
+        }
+        gateways
+    };
+    let name = clock.a_name();
+    let sought = name.clone();
+    let found = smol::unblock(move || {
+        std::net::ToSocketAddrs::to_socket_addrs(&(sought.as_str(), 0))
+            .is_ok_and(|mut all| all.next().is_some())
+    });
+    let answers = smol::future::zip(asked, smol::future::zip(found, clock.ask_now()));
+    // What the time server has said, or why it has not, the clock tells.
+    let (gateways, (known, _)) = answers.await;
+    JobAnswer::Examined { gateways, name, known }
 }
 
 async fn ping(board: &Board, host: String) -> JobAnswer {

@@ -5,10 +5,9 @@
 //!
 //! - [`connection`]: the loop that drives every session; [`stream`]: what it runs on.
 //! - [`listen`]: ports, the console socket; [`crowd`]: how many connections; [`service`]: the table of ports.
-//! - [`machine`]: what the console is told and has done; [`board`], [`clock`]: a box's network and clock; [`certificate`].
-//! - [`commit`]: the committer, the gate, who is woken. [`load`]: pieces of messages. [`secret`]: passwords. [`tls`].
-//! - [`serial`]: the serial line; [`ring`]: it is read all the time; [`overrun`]: what the kernel has lost of it.
-//! - [`pool`]: threads; [`heap`]: giving memory back; [`logger`].
+//! - [`machine`]: what the console is told and has done; [`board`], [`clock`]: a box's network and clock; [`certificate`], [`identity`].
+//! - [`commit`]: the committer, the gate, who is woken. [`load`]: pieces of messages. [`secret`]: passwords. [`tls`]. [`pool`]: threads.
+//! - [`serial`]: the serial line; [`ring`]: it is read all the time; [`overrun`]: what the kernel has lost of it. [`heap`], [`logger`].
 
 use std::io;
 use std::net::{IpAddr, TcpStream};
@@ -26,8 +25,8 @@ use smol::{Async, Executor, Timer};
 use crate::device::{self, Device};
 use crate::limits::{CONNECTIONS_MAX, PATIENCE_SECONDS, READ_THREADS, SHUTDOWN_SECONDS};
 use crate::session::Session;
-use crate::store::{Settings, Shared, Store};
-use crate::types::{Position, Time};
+use crate::store::{Shared, Store};
+use crate::types::Time;
 
 mod board;
 mod certificate;
@@ -37,6 +36,7 @@ mod connection;
 mod crowd;
 mod door;
 mod heap;
+mod identity;
 mod listen;
 mod load;
 mod local;
@@ -62,7 +62,6 @@ pub use tls::fingerprint;
 
 /// Chores that wait.
 const CHORES: usize = 16;
-
 /// From the first connections of a crowd that are closed until the memory of all of them is given back.
 const CROWD_LEAVES: Duration = Duration::from_secs(1);
 
@@ -81,6 +80,8 @@ pub struct Options {
     pub board: Option<PathBuf>,
     /// How long a change is on trial, seconds, if not as long as `limits` says. For tests.
     pub trial_seconds: Option<u32>,
+    /// How long the console waits for a key before it logs out, seconds, if not as long as `limits` says.
+    pub idle_seconds: Option<u32>,
     /// Makes every flush take this long, milliseconds. For measuring.
     pub flush_delay_milliseconds: Option<u64>,
     /// Speaks to the owner on the console's socket, and to nobody else: no port, and no certificate is made. See [`Door`].
@@ -158,12 +159,14 @@ pub struct Server {
     ended: Latch,
     last_verb: Mutex<Option<&'static str>>,
     port_base: u16,
+    /// It has ports, so its certificate is kept.
+    certified: bool,
     started: Time,
     warnings: Vec<String>,
     housekeeping: Sender<Chore>,
 }
 
-/// Makes the session of a service.
+/// Makes a service's session.
 type Sessions = fn(Service, &Server) -> Box<dyn Session>;
 
 impl Server {
@@ -222,17 +225,21 @@ impl Server {
         if settings.position > store.journal().durable() {
             return; // There is a newer change: its own commit comes.
         }
-        if let Some(certificate) = store.certificate() {
-            self.tls.renew(certificate);
+        match store.certificate() {
+            Some(certificate) => {
+                self.tls.renew(certificate);
+                self.tls.with_own(|der| self.machine.shows(der));
+            }
+            None if self.certified && !settings.domains.is_empty() => self.chore(Chore::Certify),
+            None => {}
         }
-        self.tls.with_own(|der| self.machine.shows(der));
         if store.trial_number().is_none() {
             self.machine.trial_is_over();
         }
         if settings.admin.is_some() {
             self.open.set();
         }
-        let host = host_name(settings);
+        let host = identity::host_name(settings);
         if *self.host() != *host {
             *self.host.write().unwrap_or_else(PoisonError::into_inner) = host.into();
         }
@@ -318,7 +325,7 @@ impl Running {
             clock::not_before(saved);
         }
         let shared = Shared::new(store);
-        let (tls, host) = identity(&shared, !options.owner_only)?;
+        let (tls, host) = identity::find(&shared, !options.owner_only)?;
         let bound = match options.owner_only {
             true => Vec::new(),
             false => listen::bind(&options.bind, options.port_base)?,
@@ -343,6 +350,7 @@ impl Running {
             ended: Latch::default(),
             last_verb: Mutex::default(),
             port_base: options.port_base,
+            certified: !options.owner_only,
             started: connection::now(),
             warnings,
             housekeeping,
@@ -440,46 +448,6 @@ fn no_store(path: &Path) -> Error {
     Error::new(format!("no store at {path}: make one with `postfach format --store {path} --size 1G`"))
 }
 
-/// What TLS shows, and this machine's name. A new store gets a certificate first, durably if it is to be kept.
-fn identity(shared: &Shared, kept: bool) -> Result<(tls::Tls, String), Error> {
-    let mut needs = Position::default();
-    let settings = shared.access(&mut needs).settings().clone();
-    let (known, domains, host) = (&settings.certificate, &settings.domains, host_name(&settings));
-    let failed = |error: &dyn std::fmt::Display| Error::new(format!("cannot make a certificate: {error}"));
-    if let Some(known) = known {
-        match tls::Tls::new(Arc::clone(known)) {
-            Ok(tls) => return Ok((tls, host)),
-            // Without TLS nobody could log in and say so: show something, store nothing.
-            Err(error) => log::error!("the stored certificate cannot be used ({error}); showing another one"),
-        }
-    }
-    let made = tls::self_signed(&host, domains, connection::year());
-    let made = made.map_err(|error| failed(&error))?;
-    if kept && known.is_none() {
-        let kept = shared.access(&mut needs).certificate_set(made.chain.clone(), made.key.clone());
-        kept.map_err(|error| Error::new(format!("the store takes no certificate: {error:?}")))?;
-        let committed = shared.lock().commit();
-        committed.map_err(|error| Error::new(format!("the store cannot be written: {error}")))?;
-    }
-    let tls = tls::Tls::new(Arc::new(made)).map_err(|error| failed(&error))?;
-    log::info!("made a certificate; SHA-256 fingerprint {}", tls.fingerprint());
-    Ok((tls, host))
-}
-
-/// This machine's name: the owner's, else what the system calls it, if that is a whole name; else `mail` in our first domain.
-fn host_name(settings: &Settings) -> String {
-    if !settings.host.is_empty() {
-        return settings.host.clone();
-    }
-    let system = rustix::system::uname();
-    let name = system.nodename().to_string_lossy();
-    let name = if name.is_empty() || name == "(none)" { "localhost".into() } else { name };
-    match settings.domains.first() {
-        Some(domain) if !name.contains('.') => format!("mail.{domain}"),
-        _ => name.into_owned(),
-    }
-}
-
 /// Starts one thread per core for the conversations. They end when the sender returned is closed.
 fn start_sessions(server: &Arc<Server>) -> io::Result<(Sender<()>, Vec<JoinHandle<()>>)> {
     let (end, stopped) = channel::bounded::<()>(1);
@@ -517,6 +485,8 @@ enum Chore {
     Prepare { offset: u64, length: u64 },
     /// Memory for the system.
     GiveBack,
+    /// A certificate for the first domain.
+    Certify,
 }
 
 fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) -> io::Result<JoinHandle<()>> {
@@ -528,6 +498,7 @@ fn start_housekeeping(server: &Arc<Server>, chores: channel::Receiver<Chore>) ->
     thread::Builder::new().name(String::from("housekeeping")).spawn(move || {
         while let Ok(chore) = chores.recv_blocking() {
             match chore {
+                Chore::Certify => identity::certify(&server),
                 Chore::GiveBack => {
                     server.shared.lock().forget_ended();
                     heap::give_back();

@@ -82,5 +82,6 @@ fn facts(server: &Server) -> Facts {
     let (fingerprint, warnings) = (server.fingerprint(), server.warnings().to_vec());
     let (started, memory) = (Some(server.started()), Some(heap::resident as _));
     let (machine, attempts) = (Some(Arc::clone(&server.machine) as _), Arc::clone(&server.machine.attempts));
-    Facts { fingerprint, started, warnings, memory, machine, attempts }
+    let idle_seconds = server.machine.idle_seconds;
+    Facts { fingerprint, started, warnings, memory, machine, attempts, idle_seconds }
 }

@@ -184,8 +184,7 @@ impl Place {
 
     fn secret(&self, stream: TcpStream) -> Client<StreamOwned<ClientConnection, TcpStream>> {
         let mut roots = RootCertStore::empty();
-        let shown = self.server().shared.access(&mut Position::default()).settings().certificate.clone();
-        roots.add(CertificateDer::from(shown.unwrap().chain[0].clone())).unwrap();
+        self.server().tls.with_own(|own| roots.add(CertificateDer::from(own.to_vec())).unwrap());
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -369,8 +368,18 @@ fn stopping_says_goodbye_and_a_new_start_finds_everything() {
     let mut place = Place::new("stop");
     let mut client = console(&place);
     client.hears("hello");
+    let kept = |place: &Place| place.server().shared.lock().state().settings.certificate.clone();
+    assert!(kept(&place).is_none(), "nobody has a mailbox");
     client.says("setup\n");
     client.hears("done");
+    // The first domain brings the certificate, with its name.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while kept(&place).is_none_or(|kept| tls::fingerprint(&kept.chain[0]) != place.server().fingerprint()) {
+        assert!(Instant::now() < deadline, "no certificate is kept, or not shown");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let own = kept(&place).unwrap().chain[0].clone();
+    assert!(own.windows(17).any(|bytes| bytes == b"mail.example.test"));
     let socket = console_socket(&place.options.store);
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     let fingerprint = place.server().fingerprint();

@@ -11,6 +11,8 @@ pub enum Job {
     Settle,
     /// Look at the network as it is now.
     LookAtNetwork,
+    /// Look at the network now, see whether its gateways answer and a name is known, and ask for the time.
+    Examine,
     /// Ask a time server now.
     AskForTime,
     /// Send some packets to this host, by its name or address.
@@ -53,6 +55,15 @@ pub enum JobAnswer {
     Done,
     /// What it has said, line by line.
     Said(String),
+    /// What has been tried out; what was only looked at the machine knows now.
+    Examined {
+        /// Each, and whether it answers.
+        gateways: Vec<(String, bool)>,
+        /// A name that somebody should know.
+        name: String,
+        /// Somebody does.
+        known: bool,
+    },
     /// A certificate that can be used, and what it says.
     Certificate {
         /// DER certificates, the server's own first.

@@ -11,7 +11,9 @@ use postfach::device::{Device, Memory, Outcome};
 use postfach::journal::{Format, Payload, ReadError, format};
 use postfach::limits::{PIECE_BYTES, READ_BYTES, TRIAL_SECONDS};
 use postfach::session::console::text::both;
-use postfach::session::console::{Answered, ClockFacts, Console, Facts, Machine, Mode, NetworkFacts};
+use postfach::session::console::{
+    Answered, ClockFacts, Console, Facts, Machine, Mode, NetworkFacts, WearFacts,
+};
 use postfach::session::imap::Imap;
 use postfach::session::job::CertificateFacts;
 use postfach::session::owner::Owner;
@@ -59,6 +61,10 @@ impl Machine for Box1 {
             last: Some(last),
             ..ClockFacts::default()
         })
+    }
+
+    fn wear(&self) -> Option<WearFacts> {
+        None
     }
 
     fn trial_seconds(&self) -> Option<u64> {
@@ -418,6 +424,11 @@ fn done(job: Job) -> JobAnswer {
         fingerprint: "CC:DD".into(),
     };
     match job {
+        Job::Examine => JobAnswer::Examined {
+            gateways: vec![("192.0.2.1".into(), false)],
+            name: "ntp.example.test".into(),
+            known: true,
+        },
         Job::Ping { host } => JobAnswer::Said(format!("{host} answers\n")),
         Job::MakeCertificate { host, .. } => {
             let about = about(&format!("CN={host}"));

@@ -10,12 +10,15 @@ The parts; if none is named, those of the board's QEMU_PARTS, or all of them:
 - ports: nothing listens but mail.
 - cuts: after each of CUTS power cuts (QEMU is killed) in the middle of deliveries the box comes up by itself, in time, and has every
   message that it had acknowledged.
+- idle: who types nothing is logged out; what is typed then is a password.
+- lease: a router that names a time server; the clock is set by it.
 - network: an address, a host name, the time by a server, each set on the serial line and kept or not; restarting and stopping.
 - unattended: a new card with a set-up file on it, the clock at 1970, and no cable at first.
 
 A box that must be ready in time gets three tries. On a machine that is busy with other things the processor time that its start has taken is
 judged instead of the time that has passed, and may be half as much again, because who shares a processor shares its caches; all is told.
 """
+import calendar
 import imaplib
 import os
 import poplib
@@ -33,6 +36,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
+from office import Office
 from box import MIB, PORTS, PROMPT, TLS, Box, free_base, say
 
 ADMIN, PASSWORD = "sesame, open", "correct horse 9"
@@ -41,6 +45,7 @@ QUESTIONS = (("language", "en"), ("domain", "example.test"), ("first mailbox", "
 UNATTENDED, UNATTENDED_PASSWORD = "carla@unattended.test", "hang up the coat"
 PASTED, PASTED_DOMAINS = 1000, 50
 CLIENTS = 10
+IDLE = 10
 SCANNED_TO = 10_000
 TRIES = 3
 # The owner's figures, bytes: at rest with ten clients, and one password hash on top of that with what belongs to it.
@@ -368,6 +373,50 @@ def network(box):
     say("it switched itself off")
 
 
+def idle(box):
+    """Begins and ends switched off. The patience of the serial line is shortened as it can be on any card."""
+    box.command_line("panic=5", f"panic=5 IDLE_SECONDS={IDLE}")
+    box.start()
+    box.until("Password: ")
+    log_in(box)
+    box.command("mailbox list")
+    since = time.monotonic()
+    box.until("Logged out: nothing was typed for a while.")
+    passed = time.monotonic() - since
+    box.until("Password: ")
+    box.send(f"mailbox remove {ANNA}\r")
+    box.until("Wrong password.")
+    if passed < IDLE:
+        fail(f"logged out after {passed:.1f} s already")
+    say(f"who typed nothing was logged out after {passed:.1f} s, with a patience of {IDLE} s")
+    box.power_off()
+    box.command_line(f" IDLE_SECONDS={IDLE}", "")
+
+
+def lease(box):
+    """Begins and ends switched off."""
+    office = Office(600)
+    office.start()
+    box.netdev = office.netdev
+    box.start()
+    box.until("Password: ")
+    log_in(box)
+    deadline, wanted = time.monotonic() + 120, r"Servers +10\.1\.2\.9 \(from DHCP\)\s+Last answer .*10\.1\.2\.9"
+    while not re.search(wanted, said := box.command("time")):
+        if time.monotonic() > deadline:
+            fail(f"the time server that DHCP names is not asked: {said}")
+        time.sleep(0.5)
+    clock = calendar.timegm(time.strptime(re.search(r"Clock +(\S+ \S+) UTC", said)[1], "%Y-%m-%d %H:%M:%S"))
+    if abs(clock - time.time() - office.ahead) > 60 or 42 not in office.requested:
+        fail(f"the clock is not what that server says: {said}")
+    said = box.command("network")
+    if any(word not in said for word in ("10.1.2.50/24", "Gateways     10.1.2.1", "Names from   10.1.2.1")):
+        fail(f"the lease is not in force: {said}")
+    say("the time server that DHCP names (option 42) was asked for, and has set the clock; address, gateway and names as DHCP said")
+    box.power_off()
+    box.netdev = None
+
+
 class Elsewhere:
     """The box at another address."""
 
@@ -442,7 +491,7 @@ def unattended(box):
         f"{valid['notAfter']}, and mail that comes is of {time.strftime('%Y-%m-%d', time.localtime(arrived))}")
 
 
-PARTS = ("start", "use", "line", "ports", "cuts", "network", "unattended")
+PARTS = ("start", "use", "line", "ports", "cuts", "idle", "lease", "network", "unattended")
 
 
 def main():
@@ -462,6 +511,9 @@ def main():
             if "cuts" in parts and int(cuts):
                 cut(box, int(cuts))
             box.power_off()
+            for part in (idle, lease):
+                if part.__name__ in parts:
+                    part(box)
             if "network" in parts:
                 network(box)
                 box.at_large = False

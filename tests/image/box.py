@@ -63,6 +63,8 @@ class Box:
     def __init__(self, board, folder):
         self.board, self.conf, self.folder, self.base = board, read_conf(board), pathlib.Path(folder), free_base(PORTS)
         self.card, self.qemu, self.line, self.at_large = self.folder / "card", None, None, False
+        # Another network than QEMU's own, as QEMU names it: there the host reaches no port.
+        self.netdev = None
 
     def flash(self):
         """A new card."""
@@ -73,6 +75,14 @@ class Box:
     def boot_partition(self):
         """As mtools name it."""
         return f"{self.card}@@{MIB}"
+
+    def command_line(self, from_text, to_text):
+        """Changes what the kernel is told, on the card."""
+        for name in ("extlinux/extlinux.conf", "cmdline.txt"):
+            file = self.folder / "changed"
+            if subprocess.run(["mcopy", "-n", "-o", "-i", self.boot_partition, f"::{name}", file], capture_output=True).returncode == 0:
+                file.write_text(file.read_text().replace(from_text, to_text))
+                subprocess.run(["mcopy", "-n", "-o", "-i", self.boot_partition, file, f"::{name}"], check=True)
 
     def built(self):
         """The time of the image's sources, where the box's clock starts at the earliest."""
@@ -89,7 +99,7 @@ class Box:
                 subprocess.run(["mcopy", "-n", "-o", "-i", self.boot_partition, f"::{file.name}", file], check=True)
                 words[at] = file.read_text().strip() if word.startswith("@") else str(file)
         alone, restart = ("off", "reset") if self.at_large else ("on", "shutdown")
-        return [*words, "-netdev", f"user,id=net,restrict={alone}{forwards}", "-display", "none",
+        return [*words, "-netdev", self.netdev or f"user,id=net,restrict={alone}{forwards}", "-display", "none",
                 "-action", f"reboot={restart}", "-chardev", f"socket,id=line,path={self.folder}/line,server=on,wait=on",
                 "-qmp", f"unix:{self.folder}/monitor,server=on,wait=off"]
 

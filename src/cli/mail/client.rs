@@ -96,6 +96,16 @@ fn gone() -> String {
     String::from("the server has gone; run the same command again: it goes on where it stopped")
 }
 
+/// What the server says of a mailbox that it does not have.
+const NONEXISTENT: &str = "[NONEXISTENT] There is no mailbox ";
+
+fn no_mailbox(why: &str) -> String {
+    let address = why.strip_prefix(NONEXISTENT).unwrap_or_default();
+    format!(
+        "there is no mailbox {address}: `mailbox list` at the console shows all, `mailbox add {address}` makes it"
+    )
+}
+
 impl Client {
     /// Connects to the mailbox of this address.
     pub fn open(door: &Door, address: &str) -> Fallible<Client> {
@@ -103,12 +113,9 @@ impl Client {
         let reader = BufReader::with_capacity(CHUNK_BYTES, stream);
         let mut client = Client { reader, unsent: Vec::new(), tags: 0, waiting: VecDeque::new() };
         let greeting = client.line()?;
-        if greeting.starts_with("* PREAUTH ") {
-            return Ok(client);
-        }
-        match greeting.strip_prefix("* BYE [NONEXISTENT] ") {
-            Some(why) => Err(String::from(why)),
-            None => Err(format!("the server refuses: {greeting}")),
+        match greeting.starts_with("* PREAUTH ") {
+            true => Ok(client),
+            false => Err(format!("the server refuses: {greeting}")),
         }
     }
 
@@ -123,6 +130,7 @@ impl Client {
         line.truncate(line.len() - 2);
         let line = String::from_utf8_lossy(&line).into_owned();
         match line.strip_prefix("* BYE ") {
+            Some(why) if why.starts_with(NONEXISTENT) => Err(no_mailbox(why)),
             Some(why) => Err(format!("the server has ended it: {why}; run the same command again")),
             None => Ok(line),
         }

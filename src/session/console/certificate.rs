@@ -22,8 +22,8 @@ pub fn look(arguments: &[&str], _: Vec<u8>, call: &mut Call<'_, '_>) -> Result<J
     match known.as_ref().and_then(|known| known.chain.first()) {
         Some(own) => Ok(Job::DescribeCertificate { der: own.clone() }),
         None => Err(refuse(both(
-            "there is none yet: the server makes one when it first starts",
-            "es gibt noch keines: Der Server macht eines, wenn er zum ersten Mal startet",
+            "there is none yet: the server makes one as soon as there is a domain",
+            "es gibt noch keines: Der Server macht eines, sobald es eine Domain gibt",
         ))),
     }
 }
@@ -131,7 +131,7 @@ pub fn take(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
 }
 
 /// Whether a name of a certificate's is this host's (RFC 6125 §6.4.3).
-fn covers(name: &str, host: &str) -> bool {
+pub fn covers(name: &str, host: &str) -> bool {
     let parent = |name: &str| name.split_once('.').map(|(_, parent)| parent.to_ascii_lowercase());
     name.eq_ignore_ascii_case(host) || name.starts_with("*.") && parent(name) == parent(host)
 }

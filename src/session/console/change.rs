@@ -4,7 +4,7 @@
 //! the network or the certificate, typed by a person where it is in force at once, is on trial: it goes back by itself unless it is kept.
 //! In a list of commands, and in `load`, nobody would keep it: there it is kept at once.
 
-use super::line::Kind;
+use super::line::{END, Kind};
 use super::say::{misused, refuse};
 use super::table::{Act, Call, Failure, First, Row};
 use super::text::{Text, both, text};
@@ -110,7 +110,7 @@ impl Console {
                         "Fügen Sie die Zeilen jetzt ein; eine Zeile `end` beendet sie.",
                     );
                     let hidden = match lines.kind(self.typed) {
-                        Kind::Secret => both(" They are not shown.\n", " Sie werden nicht angezeigt.\n"),
+                        Kind::Hidden => both(" They are not shown.\n", " Sie werden nicht angezeigt.\n"),
                         _ => both("\n", "\n"),
                     };
                     self.tell(io, &Text::from(how).and(hidden));
@@ -221,7 +221,7 @@ impl Console {
             return self.close();
         };
         match line {
-            Ok(line) if line.trim_ascii().eq_ignore_ascii_case(b"end") => {
+            Ok(line) if line.trim_ascii().eq_ignore_ascii_case(END) => {
                 return self.text_end(lines, io, cx);
             }
             Ok(line) if lines.bytes.len() + line.len() < LOAD_BYTES_MAX && lines.count < LOAD_LINES_MAX => {
@@ -298,7 +298,7 @@ impl Console {
 impl Lines {
     /// What a terminal shows of them: a private key is not shown.
     fn kind(&self, typed: bool) -> Kind {
-        if typed && !matches!(self.row.act, Act::Load) { Kind::Secret } else { Kind::Answer }
+        if typed && !matches!(self.row.act, Act::Load) { Kind::Hidden } else { Kind::Answer }
     }
 }
 

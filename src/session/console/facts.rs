@@ -41,6 +41,8 @@ pub struct Facts {
     pub machine: Option<Arc<dyn Machine>>,
     /// Wrong passwords at the serial line.
     pub attempts: Arc<Attempts>,
+    /// How long a key is waited for, seconds, if not as long as `limits` says.
+    pub idle_seconds: Option<u32>,
 }
 
 impl Facts {
@@ -68,6 +70,8 @@ pub trait Machine: Send + Sync + std::fmt::Debug {
     fn network(&self) -> Option<NetworkFacts>;
     /// How the clock is doing; None: it is not Postfach's to set.
     fn clock(&self) -> Option<ClockFacts>;
+    /// How worn the store's medium is; None: it does not tell.
+    fn wear(&self) -> Option<WearFacts>;
     /// Seconds until what is on trial is taken back.
     fn trial_seconds(&self) -> Option<u64>;
     /// The newest lines of the server's log, oldest first.
@@ -91,6 +95,28 @@ pub struct NetworkFacts {
     pub time_servers: Vec<String>,
     /// Why the wanted settings are not in force.
     pub problem: Option<Text>,
+    /// The settings, or a cable, are so new that the network may not have answered yet.
+    pub new: bool,
+}
+
+/// How worn a medium is, by what it says itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WearFacts {
+    /// How much of its life is used, in tenths that have begun: 1 to 10; 11 and more: it has lived longer than was meant.
+    pub tenths: u8,
+    /// What it has to put in the place of what has failed.
+    pub spare: Spare,
+}
+
+/// What is left of a medium's spare blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spare {
+    /// Enough, or it does not tell.
+    Enough,
+    /// Less than a fifth.
+    Low,
+    /// Hardly any.
+    Gone,
 }
 
 /// How the clock is doing.

@@ -50,7 +50,12 @@ pub enum Kind {
     Answer,
     /// A password: nothing is shown.
     Secret,
+    /// A line of a text that is not shown, but for [`END`], which ends it.
+    Hidden,
 }
+
+/// The line that ends a text.
+pub const END: &[u8] = b"end";
 
 /// The line that is coming in.
 pub struct Editor {
@@ -188,7 +193,7 @@ fn piped(line: &mut Buffer, too_long: &mut bool, byte: u8) -> Option<Event> {
 impl Terminal {
     fn start(&mut self, kind: Kind, prompt: &str) {
         self.kind = kind;
-        self.typed.start(prompt, kind != Kind::Secret);
+        self.typed.start(prompt, !matches!(kind, Kind::Secret | Kind::Hidden));
         self.history.leave();
         self.keys.noise();
         (self.too_long, self.lost, self.noise, self.tab) = (false, false, false, false);
@@ -257,8 +262,11 @@ impl Terminal {
 
     fn enter(&mut self, out: &mut Vec<u8>) -> Event {
         self.typed.settle(out);
-        out.extend_from_slice(b"\r\n");
         let line = self.finish();
+        if self.kind == Kind::Hidden && line.eq_ignore_ascii_case(END) {
+            out.extend_from_slice(&line);
+        }
+        out.extend_from_slice(b"\r\n");
         let flaws = (self.lost, self.too_long, self.noise);
         (self.lost, self.too_long, self.noise) = (false, false, false);
         match flaws {

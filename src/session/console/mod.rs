@@ -38,6 +38,7 @@ use crate::types::Language;
 
 mod certificate;
 mod change;
+mod check;
 mod command;
 mod complete;
 mod facts;
@@ -61,9 +62,12 @@ pub mod text;
 mod time;
 mod typed;
 mod undo;
+mod wear;
 mod words;
 
-pub use facts::{Answered, ClockFacts, Facts, Machine, MemoryGauge, Mode, NetworkFacts, ServersFrom};
+pub use facts::{
+    Answered, ClockFacts, Facts, Machine, MemoryGauge, Mode, NetworkFacts, ServersFrom, Spare, WearFacts,
+};
 pub use keys::LOST;
 pub use login::Attempts;
 
@@ -184,7 +188,7 @@ impl Console {
     }
 
     fn read(&self) -> Next {
-        Next::Read { seconds: CONSOLE_IDLE_SECONDS }
+        Next::Read { seconds: self.facts.idle_seconds.unwrap_or(CONSOLE_IDLE_SECONDS) }
     }
 
     /// Ends the conversation, or on a serial line the login.

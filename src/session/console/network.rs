@@ -265,6 +265,32 @@ fn is(facts: NetworkFacts, call: &mut Call<'_, '_>) {
     }
 }
 
+/// What `status` says is wrong with it.
+pub fn warning(facts: &NetworkFacts) -> Option<Text> {
+    let NetworkFacts { interface, link, addresses, problem, new, .. } = facts;
+    match (problem, interface.as_str()) {
+        (Some(problem), _) => Some(problem.clone()),
+        _ if !addresses.is_empty() => None,
+        _ if *new => Some(text!(
+            "The network is still being asked for an address: look again in half a minute.",
+            "Das Netzwerk wird noch nach einer Adresse gefragt: Sehen Sie in einer halben Minute wieder nach."
+        )),
+        (None, "") => Some(text!(
+            "There is no network adapter: is it plugged in?",
+            "Es gibt keinen Netzwerkadapter: Ist er eingesteckt?"
+        )),
+        _ if !link => Some(text!(
+            "No network cable is in, or nothing is at its other end.",
+            "Kein Netzwerkkabel steckt, oder am anderen Ende ist nichts."
+        )),
+        _ => Some(text!(
+            "The network gives no address: look whether the router gives addresses (DHCP), or set one with `network static`.",
+            "Das Netzwerk gibt keine Adresse: Sehen Sie nach, ob der Router Adressen vergibt (DHCP), oder setzen Sie eine mit `network \
+             static`."
+        )),
+    }
+}
+
 /// Names or addresses, if there are any.
 pub fn listed(values: &[String]) -> Text {
     if values.is_empty() {
@@ -330,5 +356,27 @@ pub fn keep(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
             "nichts ist auf Probe; was eingegeben wird, bleibt, wenn nichts anderes dabeisteht",
         ))),
         Err(error) => Err(of_store(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_network_is_told_by_its_cause() {
+        let word = |facts: &NetworkFacts| warning(facts).map(|text| text.en).unwrap_or_default();
+        let mut facts = NetworkFacts { new: true, ..NetworkFacts::default() };
+        assert!(word(&facts).contains("still being asked"));
+        facts.new = false;
+        assert!(word(&facts).contains("no network adapter"));
+        facts.interface = String::from("eth0");
+        assert!(word(&facts).contains("No network cable"));
+        facts.link = true;
+        assert!(word(&facts).contains("(DHCP)"));
+        facts.problem = Some(text!("It has failed.", "Es ging nicht."));
+        assert_eq!(word(&facts), "It has failed.");
+        facts = NetworkFacts { addresses: vec![String::from("192.0.2.20/24")], ..NetworkFacts::default() };
+        assert_eq!(word(&facts), "");
     }
 }

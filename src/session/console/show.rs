@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::table::{Call, Failure};
 use super::text::{Text, both, text};
 use super::words::address;
-use super::{certificate, network, time};
+use super::{certificate, network, time, wear};
 use crate::store::Account;
 use crate::types::Language;
 
@@ -76,22 +76,15 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let (all, promised) = store.buckets();
     let domains = store.settings().domains.len();
     let aliases = store.settings().aliases.len();
-    let no_admin = store.settings().admin.is_none();
     let accounts: Vec<_> = store.settings().addresses.values().copied().collect();
-    // What the journal has found is a list of places on the medium, the same in all languages.
-    let mut warnings: Vec<Text> =
-        call.facts.warnings.iter().map(|found| text!("Store: {found}", "Speicher: {found}")).collect();
     let mut lines = Text::default();
     for account in &accounts {
         let Some(account) = store.account(*account) else { continue };
         lines = lines.and(mailbox_line(account));
-        warnings.extend(mailbox_warning(account));
     }
     drop(store);
     let filled = percent(capacity.used_bytes, capacity.raw_bytes);
-    warnings.extend(store_warnings(read_only, filled, domains, accounts.len(), no_admin));
-    let (more, machine) = machine_lines(call);
-    warnings.extend(more);
+    let (warnings, machine) = (warnings(call), machine_lines(call).1);
 
     if warnings.is_empty() {
         call.say(&text!("All is well.\n", "Alles in Ordnung.\n"));
@@ -163,6 +156,24 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     Ok(())
 }
 
+/// All that is wrong and known without looking further.
+pub fn warnings(call: &mut Call<'_, '_>) -> Vec<Text> {
+    let mut store = call.cx.store();
+    let (capacity, read_only) = store.capacity();
+    let domains = store.settings().domains.len();
+    let no_admin = store.settings().admin.is_none();
+    let accounts: Vec<_> = store.settings().addresses.values().copied().collect();
+    // What the journal has found is a list of places on the medium, the same in all languages.
+    let mut warnings: Vec<Text> =
+        call.facts.warnings.iter().map(|found| text!("Store: {found}", "Speicher: {found}")).collect();
+    warnings.extend(accounts.iter().filter_map(|account| mailbox_warning(store.account(*account)?)));
+    drop(store);
+    let filled = percent(capacity.used_bytes, capacity.raw_bytes);
+    warnings.extend(store_warnings(read_only, filled, domains, accounts.len(), no_admin));
+    warnings.extend(machine_lines(call).0);
+    warnings
+}
+
 /// What is wrong with the machine, and what there is to say of it, each a line.
 fn machine_lines(call: &Call<'_, '_>) -> (Vec<Text>, Vec<Text>) {
     let (mut warnings, mut lines) = (Vec::new(), Vec::new());
@@ -173,14 +184,12 @@ fn machine_lines(call: &Call<'_, '_>) -> (Vec<Text>, Vec<Text>) {
         lines.push(time::line(&clock, call.cx.now));
     }
     if let Some(network) = machine.network() {
-        warnings.extend(network.problem.clone());
-        if network.addresses.is_empty() {
-            warnings.push(text!(
-                "The network gives no address: `network show` says more.",
-                "Das Netzwerk gibt keine Adresse: `network show` sagt mehr."
-            ));
-        }
+        warnings.extend(network::warning(&network));
         lines.push(text!("Network      ", "Netzwerk     ").and(network::listed(&network.addresses)));
+    }
+    if let Some(worn) = machine.wear() {
+        warnings.extend(wear::warning(worn));
+        lines.push(wear::line(worn));
     }
     if let Some(seconds) = machine.trial_seconds() {
         warnings.push(text!(
@@ -270,8 +279,8 @@ fn store_warnings(
 fn fingerprint(digest: &str) -> Text {
     match digest {
         "" => text!(
-            "Certificate  none yet: the server makes one when it first starts",
-            "Zertifikat   noch keines: Der Server macht eines, wenn er zum ersten Mal startet"
+            "Certificate  none yet: the server makes one as soon as there is a domain",
+            "Zertifikat   noch keines: Der Server macht eines, sobald es eine Domain gibt"
         ),
         digest => {
             text!("Certificate  SHA-256 fingerprint {digest}", "Zertifikat   SHA-256-Fingerabdruck {digest}")

@@ -3,7 +3,7 @@
 //! The help is this table; nothing about a command is written anywhere else.
 
 use super::text::{Fixed, Text, both};
-use super::{Facts, certificate, help, network, settings, setup, show, system, time, undo};
+use super::{Facts, certificate, check, help, network, settings, setup, show, system, time, undo};
 use crate::session::{Context, Job, JobAnswer};
 use crate::store::{Access, Draft};
 use crate::types::Language;
@@ -122,7 +122,7 @@ const fn row(words: &'static [&'static str], arguments: &'static str, help: Fixe
 }
 
 /// Every command, in the order in which help shows them.
-pub static TABLE: [Row; 43] = [
+pub static TABLE: [Row; 44] = [
     row(
         &["setup"],
         "",
@@ -140,6 +140,15 @@ pub static TABLE: [Row; 43] = [
             "Wie es dem Gerät geht; was Aufmerksamkeit braucht, kommt zuerst.",
         ),
         Act::Do(show::status),
+    ),
+    row(
+        &["check"],
+        "",
+        both(
+            "Try out the network, names, the time; tell what is wrong.",
+            "Netzwerk, Namen und Zeit ausprobieren; sagen, was fehlt.",
+        ),
+        Act::Job { first: First::Nothing, ask: check::ask, tell: check::tell },
     ),
     row(
         &["domain", "add"],

@@ -159,6 +159,10 @@ impl Machine for Fake {
         })
     }
 
+    fn wear(&self) -> Option<WearFacts> {
+        Some(WearFacts { tenths: if self.well { 2 } else { 11 }, spare: Spare::Low })
+    }
+
     fn trial_seconds(&self) -> Option<u64> {
         (!self.well).then_some(42)
     }
@@ -172,11 +176,20 @@ fn made(about: CertificateFacts) -> JobAnswer {
     JobAnswer::Certificate { chain: vec![vec![1]], key: vec![2], about }
 }
 
+fn examined(known: bool) -> JobAnswer {
+    JobAnswer::Examined {
+        gateways: vec![(String::from("192.0.2.1"), known)],
+        name: String::from("a.test"),
+        known,
+    }
+}
+
 /// Jobs that end well.
 fn done(job: Job) -> JobAnswer {
     let until = Time(i64::from(u32::MAX));
     let about = CertificateFacts { until, subject: String::from("CN=a"), ..CertificateFacts::default() };
     match job {
+        Job::Examine => examined(true),
         Job::Ping { host } => JobAnswer::Said(format!("{host} said so")),
         Job::MakeCertificate { .. } | Job::ReadCertificate { .. } => made(about),
         Job::DescribeCertificate { .. } => JobAnswer::Described(about),
@@ -188,6 +201,7 @@ fn done(job: Job) -> JobAnswer {
 fn failed(job: Job) -> JobAnswer {
     match job {
         Job::Settle => JobAnswer::Done,
+        Job::Examine => examined(false),
         Job::MakeCertificate { .. } => {
             made(CertificateFacts { until: Time(-1), ..CertificateFacts::default() })
         }
@@ -287,6 +301,7 @@ fn a_box_answers_in_german_of_its_network_clock_and_certificate() {
         "log 1",
         "ping -f",
         "ping 192.0.2.1",
+        "check",
         "support",
         "reboot\nno",
         "reboot now",
