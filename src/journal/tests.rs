@@ -85,8 +85,8 @@ fn what_was_committed_is_there_again() {
 mod caches;
 mod crash;
 mod packed;
-mod reuse;
 mod parity;
+mod reuse;
 mod rot;
 
 #[test]
