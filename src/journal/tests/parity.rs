@@ -6,9 +6,9 @@ use super::super::protect::Protect;
 use super::super::{repair, summary};
 use super::*;
 
-/// Segments of 512 KiB: two columns.
-const SEGMENT: u64 = 512 << 10;
-const COLUMNS: u64 = 2;
+/// The smallest segments that have parity: four columns.
+const SEGMENT: u64 = 1 << 20;
+const COLUMNS: u64 = 4;
 const BLOCKS: u64 = SEGMENT / 4096;
 
 /// A store with some sealed segments, their parity, and what they hold: body, payload.
@@ -24,7 +24,7 @@ fn fill(journal: &mut Journal, used_bytes: u64, seed: u64) -> (Vec<(u64, Vec<u8>
     let (mut bodies, mut records) = (Vec::new(), 0);
     while journal.capacity().used_bytes < used_bytes {
         let body = bodies.len() as u64 + 1;
-        let mut payload = vec![0; 1 + random.below(30_000) as usize];
+        let mut payload = vec![0; 1 + random.below(60_000) as usize];
         random.fill(&mut payload);
         journal.append_body(ANNA, BodyId(body), 0, payload.clone()).unwrap();
         journal.append_record(ANNA, Serial(body), vec![body as u8; 300]).unwrap();
@@ -114,7 +114,7 @@ fn sealed_segments_get_parity_once_and_nothing_else_is_written() {
 
 #[test]
 fn every_block_and_every_run_up_to_the_columns_comes_back_to_the_bit() {
-    assert_eq!(step_through(1 << 20, 1..=4, 1), 4 * 256 - 10);
+    assert_eq!(step_through(SEGMENT, 1..=COLUMNS, 1), 4 * 256 - 10);
     // As on a card: sixteen columns.
     assert_eq!(step_through(4 << 20, [1, 2, 7, 15, 16], 101), 53);
 }
@@ -202,8 +202,8 @@ fn what_is_rebuilt_is_served_reported_and_written_back() {
     let covered = covered(&sample.device, 1);
     let end =
         covered.windows(2).find(|pair| pair[0] + 1 < pair[1]).map_or(first + BLOCKS, |pair| pair[0] + 1);
-    let seams = [first, first + 1, end - 2, end - 1, first + BLOCKS - 4, first + BLOCKS - 2];
-    for start in seams.into_iter().chain((first + 2..first + BLOCKS - 4).step_by(19)) {
+    let seams = [first, first + 1, end - 2, end - 1, first + BLOCKS - 6, first + BLOCKS - 3];
+    for start in seams.into_iter().chain((first + 2..first + BLOCKS - 4).step_by(47)) {
         let device = Arc::new(sample.device.copy());
         destroy(&device, start..start + COLUMNS);
         let hit = covered.iter().filter(|block| (start..start + COLUMNS).contains(*block)).count() as u64;
@@ -211,7 +211,9 @@ fn what_is_rebuilt_is_served_reported_and_written_back() {
         assert_eq!((found.rebuilt_blocks, found.spoilt_blocks), (hit, 0), "{start}: {found}");
         judge(&sample, &device, &format!("{start}, before"));
         let done = repair::repair(device.as_ref()).unwrap();
-        assert_eq!(done.blocks + done.headers, hit, "{start}: {done:?}");
+        // At the seam also a header of the next segment.
+        let next = u64::from(start + COLUMNS > first + BLOCKS);
+        assert_eq!(done.blocks + done.headers, hit + next, "{start}: {done:?}");
         let clean = verify(device.as_ref()).unwrap();
         let left = (clean.rebuilt_blocks, clean.bare_segments, clean.bad_parities, clean.bad_copies);
         assert_eq!(left, (0, 0, 0, 0), "{start}: {clean}");
@@ -228,7 +230,7 @@ fn what_is_rebuilt_is_served_reported_and_written_back() {
 fn one_block_more_than_can_be_rebuilt_is_reported_and_nothing_is_invented() {
     let sample = sample();
     let first = 2 * BLOCKS;
-    for start in (first + 2..first + BLOCKS - 2 * COLUMNS - 4).step_by(7) {
+    for start in (first + 2..first + BLOCKS - 2 * COLUMNS - 4).step_by(31) {
         let device = Arc::new(sample.device.copy());
         let run = start..start + COLUMNS + 1;
         destroy(&device, run.clone());
@@ -379,7 +381,7 @@ fn a_cut_while_parity_is_made_or_used_loses_nothing() {
     drop(journal);
     let sample = Sample { device: device.copy(), bodies, records };
     let mut states = 0;
-    let outcomes = || Outcome::ALL.into_iter().flat_map(|outcome| (0..3).map(move |seed| (outcome, seed)));
+    let outcomes = || Outcome::ALL.into_iter().flat_map(|outcome| (0..2).map(move |seed| (outcome, seed)));
     for cut in 0..3 {
         let device = Arc::new(sample.device.copy());
         let mut journal = open(device.clone(), 2).journal;
@@ -422,5 +424,5 @@ fn a_cut_while_parity_is_made_or_used_loses_nothing() {
         assert!(cut < 19);
     }
     eprintln!("{states} states after cuts while parity is made and used");
-    assert!(states > 120);
+    assert!(states > 80);
 }
