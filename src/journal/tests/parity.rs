@@ -317,6 +317,23 @@ fn found_header(
     found.header
 }
 
+/// The head is lost, and so is something that it would have made good: it is not made again over that, but once that has been put right.
+#[test]
+fn parity_is_made_of_nothing_but_what_was_written() {
+    let sample = sample();
+    for (lost, mended) in [(2 * BLOCKS, true), (2 * BLOCKS + 1, true), (2 * BLOCKS + 30, false)] {
+        let device = Arc::new(sample.device.copy());
+        destroy(&device, [lost, 3 * BLOCKS - 1]);
+        let mut journal = open(device.clone(), 9).journal;
+        let before = device.bytes_written();
+        protect(&mut journal);
+        assert_eq!(device.bytes_written(), before);
+        let done = repair::repair(device.as_ref()).unwrap();
+        assert_eq!((done.headers, done.parities), (u64::from(mended), u64::from(mended)));
+        assert_eq!(verify(device.as_ref()).unwrap().bare_segments, u32::from(!mended));
+    }
+}
+
 /// What compaction moves is whole again.
 #[test]
 fn compaction_takes_what_is_rotten_from_parity() {
