@@ -98,11 +98,18 @@ fn sealed_segments_get_parity_once_and_nothing_else_is_written() {
     let device = Arc::new(store_of(8, SEGMENT as u32, 1));
     let mut journal = open(device.clone(), 1).journal;
     fill(&mut journal, 2 * SEGMENT + 100_000, 1);
+    let opening = |device: Memory| {
+        let device = Arc::new(device);
+        Journal::open(device.clone(), &mut |buf| buf.fill(1), &mut |_| {}).unwrap();
+        device.reads()
+    };
+    let reads = opening(device.copy());
     let (before, flushes) = (device.bytes_written(), device.flushes());
     assert_eq!(survey(device.as_ref()).unwrap().segments.len(), 3);
     protect(&mut journal);
     assert_eq!(device.bytes_written() - before, 2 * (COLUMNS + 1) * 4096);
     assert_eq!(device.flushes(), flushes);
+    assert_eq!(opening(device.copy()), reads);
     // The next process finds it, and looks at no more than the heads.
     let mut again = open(device.clone(), 2);
     assert_eq!(again.checked.bare_segments + again.checked.bad_parities, 0, "{}", again.checked);
