@@ -34,6 +34,8 @@ pub const SNAPSHOT_LOG_PARTS: u64 = 8;
 pub const SNAPSHOT_LOG_BYTES_MIN: u64 = 16 * 1024 * 1024;
 /// One block of parity for so many blocks of a segment: 64 KiB in a row of a segment of 4 MiB can be lost, for 1.7% of what is written.
 pub const PARITY_PARTS: u64 = 64;
+/// Smallest segment that has parity, bytes: in stores of 64 MiB and more all are as large.
+pub const PROTECTED_SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
 /// Losses that a report names; further ones are counted.
 pub const LOSSES_REPORTED_MAX: usize = 1000;
 

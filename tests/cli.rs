@@ -172,6 +172,36 @@ fn the_console_works_without_a_server() {
 }
 
 #[test]
+fn a_check_says_how_bad_it_is_and_repairs_what_has_a_twin() {
+    let folder = Folder::formatted();
+    let store = folder.store();
+    assert_eq!(folder.console(&["domain", "add", "example.test"], "").0, Some(0));
+    let check = |words: &[&str]| {
+        let output = run(&[&["check", "--store", &store], words].concat(), "");
+        (output.status.code(), text(&output.stdout))
+    };
+    // A copy of the superblock, and one of the mark.
+    let file = fs::OpenOptions::new().write(true).open(&store).expect("opens");
+    for block in [0, 3] {
+        std::os::unix::fs::FileExt::write_all_at(&file, b"?", block * 4096 + 9).expect("writes");
+    }
+    let spoilt = fs::read(&store).expect("reads");
+    let (status, said) = check(&[]);
+    assert!(
+        status == Some(0) && said.starts_with("warning: 2 headers ") && said.contains("--repair"),
+        "{said}"
+    );
+    assert!(fs::read(&store).expect("reads") == spoilt, "a check changes nothing");
+    let (status, said) = check(&["--repair", "--json"]);
+    assert!(status == Some(0) && said.contains("\"warnings\":[],"), "{said}");
+    assert!(said.contains("\"repaired\":[\"2 bad copies"), "{said}");
+    let (status, said) = check(&[]);
+    assert!(status == Some(0) && !said.contains("warning"), "{said}");
+    let missing = run(&["check", "--repair", "--store", &folder.0.join("none").to_string_lossy()], "");
+    assert_eq!(missing.status.code(), Some(1));
+}
+
+#[test]
 fn a_script_runs_up_to_the_first_failure_and_can_be_pasted_back() {
     let folder = Folder::formatted();
     let script = "# an office\ndomain add example.test\n\nmailbox add anna@example.test size S\nher password\n\

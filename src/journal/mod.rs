@@ -130,8 +130,8 @@
 //! What a stretch of a segment's frames says, without the bytes of messages: a cache outside the chain of frames. Only in segments of at least
 //! 64 KiB. A stretch ends with the frame that makes it segment_bytes / 8 long (256 KiB at least; half a segment that is smaller than that), and
 //! where the segment is left because the next frame does not fit; its summary is written with the batch of its last frame, whole blocks, the
-//! first one right before the room for parity and each further one before it. Room for it is kept as the stretch grows; but in segments of 256 KiB up to
-//! less than 1 MiB it is left out where there is none. *number* is a variable-length one, 7 bits a byte, the lowest first.
+//! first one right before the room for parity and each further one before it. Room for it is kept as the stretch grows; but in segments of
+//! 256 KiB up to less than 1 MiB it is left out where there is none. *number* is a variable-length one, 7 bits a byte, the lowest first.
 //!
 //! | at | size | field of a summary |
 //! |---|---|---|
@@ -156,7 +156,7 @@
 //! payload; of a record or an end the payload itself.
 //!
 //! # Parity
-//! Of a sealed segment, so that a loss of some blocks in a row can be made good: in segments of at least 256 KiB, where a 64th of the blocks, L, is
+//! Of a sealed segment, so that a loss of some blocks in a row can be made good: in segments of at least 1 MiB, where a 64th of the blocks, L, is
 //! XOR and one more its head, the segment's last block. Block number b of the segment is in column b mod L. The L blocks before the head are each
 //! the XOR of their own column's covered blocks: so a run of at most L blocks, wherever it begins, has no two of one column, and is made good.
 //! Covered are the blocks from the headers to the last frame, and those of the summaries; what lies between was not written.
@@ -218,8 +218,10 @@
 //!    If a member's header is gone, the copy in the segment that followed it replaces it, provided that the copy's first frame stands there:
 //!    the copy may be older than the segment's last use. If there is none, the segment is lost, and is reported.
 //!    A member whose follower has been freed ends with its last frame; an end frame says which that was.
-//! 3. *Frames*, along the chain. (What parity can make good of a segment that another one follows is read as if it were there.) The next frame stands where the last one ended, or on the next block; it has the next position, and names the
-//!    tag before it. Where it does not, or its payload's CRC is wrong, one question is asked: **does anything say that this position was durable?**
+//! 3. *Frames*, along the chain. The next frame stands where the last one ended, or on the next block; it has the next position, and names the
+//!    tag before it. (What parity can make good of a segment that another one
+//!    follows is read as if it were there.)
+//!    Where it does not, or its payload's CRC is wrong, one question is asked: **does anything say that this position was durable?**
 //!    Every header, of segments and of frames, carries such a claim, and a true claim stays true, so all that can be read is asked.
 //!    - Yes: an acknowledged frame is lost or rotten. All that follows is kept, and the loss is reported, at this and at every later opening.
 //!    - No: the tail is torn. It is cut here; what lies behind was never acknowledged and is abandoned.

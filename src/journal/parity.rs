@@ -12,7 +12,7 @@ use super::frame::{self, Key};
 use super::superblock::Superblock;
 use super::{SEGMENT_START, word};
 use crate::device::Device;
-use crate::limits::{BLOCK_BYTES, PARITY_PARTS, SEGMENT_BYTES_MIN};
+use crate::limits::{BLOCK_BYTES, PARITY_PARTS, PROTECTED_SEGMENT_BYTES_MIN};
 
 const MAGIC: [u8; 8] = *b"PostfPar";
 /// Where the checksums begin in the head, and where its hash lies.
@@ -24,10 +24,11 @@ pub(super) const STRIDE: u64 = 16;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
 impl Superblock {
-    /// Blocks of XOR of a segment: so many lost in a row can be made good. 0: there is no parity in segments that are so small.
+    /// Blocks of XOR of a segment: so many lost in a row can be made good. 0: there is no parity in segments that are so small. A head and one
+    /// block of XOR would be 3% of the smallest, and less room there means much more compaction.
     pub(super) fn columns(&self) -> u64 {
         let segment = u64::from(self.segment_bytes);
-        if segment < SEGMENT_BYTES_MIN { 0 } else { segment / BLOCK / PARITY_PARTS }
+        if segment < PROTECTED_SEGMENT_BYTES_MIN { 0 } else { segment / BLOCK / PARITY_PARTS }
     }
 
     /// Where frames and summaries end in a segment, bytes: what is behind is kept for parity.
@@ -245,4 +246,4 @@ const _: () = assert!(
         + 4 * (crate::limits::SEGMENT_BYTES_MAX / BLOCK * (PARITY_PARTS - 1) / PARITY_PARTS) as usize
         <= HASH_AT
 );
-const _: () = assert!(SEGMENT_BYTES_MIN / BLOCK >= PARITY_PARTS);
+const _: () = assert!(PROTECTED_SEGMENT_BYTES_MIN / BLOCK >= PARITY_PARTS);

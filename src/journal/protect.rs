@@ -6,7 +6,7 @@
 
 use super::parity::{Columns, Head, each_block};
 use super::reclaim::{Portion, Victim};
-use super::segment::SegmentHeader;
+use super::segment::{HeaderBlock, SegmentHeader};
 use super::summary;
 use super::superblock::Superblock;
 use super::tail::Journal;
@@ -78,7 +78,24 @@ impl Protect {
     fn look(&self, device: &dyn Device) -> Stage {
         let SegmentHeader { index, incarnation, .. } = self.header;
         let head = Head::read(device, &self.superblock, index, incarnation);
-        if head.is_some_and(|head| head.last >= self.last) { Stage::Written } else { Stage::Reading }
+        match head {
+            Some(head) if head.last >= self.last => Stage::Written,
+            _ if self.has_headers(device) => Stage::Reading,
+            _ => Stage::Refused,
+        }
+    }
+
+    /// Whether both copies of the segment's header are as they were written.
+    fn has_headers(&self, device: &dyn Device) -> bool {
+        let SegmentHeader { sequence, incarnation, index, .. } = self.header;
+        (0..2).all(|copy| {
+            let mut block = vec![0; BLOCK_BYTES];
+            let read = device.read_at(self.superblock.base(index) + copy * BLOCK, &mut block);
+            let found = read.ok().and_then(|()| HeaderBlock::read(&block, &self.superblock, index));
+            found.is_some_and(|(found, _)| {
+                (found.header.sequence, found.header.incarnation) == (sequence, incarnation)
+            })
+        })
     }
 
     /// `None`: something is not as it was written.
