@@ -26,6 +26,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "segment", run: journal::segment_header, seeds: numbers },
     Target { name: "superblock", run: journal::superblock, seeds: superblocks },
     Target { name: "store", run: journal::store, seeds: edits },
+    Target { name: "caches", run: journal::caches, seeds: cache_edits },
+    Target { name: "summary", run: journal::summaries, seeds: summaries },
+    Target { name: "places", run: journal::body_places, seeds: places },
     Target { name: "record", run: records, seeds: golden },
     Target { name: "structure", run: structures, seeds: encoded },
     Target { name: "message", run: message, seeds: messages },
@@ -170,6 +173,29 @@ fn edits() -> Vec<Vec<u8>> {
     [0, 1, 2, 3].iter().map(|how| [&[*how][..], &edits].concat()).collect()
 }
 
+fn cache_edits() -> Vec<Vec<u8>> {
+    let mut random = crate::device::Random(1);
+    let mut edits = |how: u8| {
+        let mut edits = vec![how; 1 + 3 * 8];
+        random.fill(&mut edits[1..]);
+        edits
+    };
+    [0, 1, 1, 1, 1].map(&mut edits).to_vec()
+}
+
+/// Bytes of a trailer and of entries: two frames from 8192 on, a record and a body; then a summary of nothing.
+fn summaries() -> Vec<Vec<u8>> {
+    let mut fields = [0; 37];
+    (fields[0], fields[8]) = (1, 2);
+    let entries = [0, 0x20, 0, 0, 0xC8, 0x20, 0, 0, 3, 1, 2, 3, 1, 2, 3, 1, 2, 60];
+    vec![[&[55][..], &fields, &entries, &[9, 3, 0, 0, 0, 0, 0, 0, 0, 3]].concat()]
+}
+
+/// Three bodies: with a structure, alone, with further pieces.
+fn places() -> Vec<Vec<u8>> {
+    vec![vec![0x0B, 0x81, 0x10, 0x64, 1, 0x0A, 0x09, 0x81, 0x02, 0x64, 0x0D, 3, 9, 3, 1, 7, 0, 5, 9]]
+}
+
 fn golden() -> Vec<Vec<u8>> {
     let hex = include_str!("store/record.golden").trim();
     let digits = hex.as_bytes().chunks(2);
@@ -274,7 +300,7 @@ mod tests {
                 continue;
             }
             seeds.iter().for_each(|seed| (target.run)(seed));
-            let slow = matches!(target.name, "store" | "superblock" | "message");
+            let slow = matches!(target.name, "store" | "superblock" | "message" | "caches");
             let mut random = Random(1);
             for _ in 0..wanted.unwrap_or(if slow { 400 } else { 4000 }) {
                 (target.run)(&mutate(&seeds, &mut random));
