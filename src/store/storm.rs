@@ -178,8 +178,8 @@ pub(super) fn judge(device: &Arc<Memory>, trail: &mut Trail, seed: u64, what: &s
     shared
 }
 
-/// A store that has been written over a few times.
-pub(super) fn used(seed: u64, segments: u64, segment_bytes: u32) -> Memory {
+/// A store with a mailbox, and nothing in it; and the numbers that go on.
+pub(super) fn fresh(seed: u64, segments: u64, segment_bytes: u32) -> (Arc<Memory>, Shared, Random) {
     let device = Memory::new(segments * u64::from(segment_bytes));
     let mut random = Random(seed);
     let options = Format { segment_bytes: Some(segment_bytes), force: false };
@@ -201,6 +201,12 @@ pub(super) fn used(seed: u64, segments: u64, segment_bytes: u32) -> Memory {
         special: None,
     };
     shared.lock().record(ANNA, &[added, inbox]).expect("there is room");
+    (device, shared, random)
+}
+
+/// A store that has been written over a few times.
+pub(super) fn used(seed: u64, segments: u64, segment_bytes: u32) -> Memory {
+    let (device, shared, mut random) = fresh(seed, segments, segment_bytes);
     let mut trail = Trail(Vec::new());
     work(&shared, &mut trail, &mut random, 900);
     assert!(device.bytes_written() > 3 * 25 * 32 * 1024, "{}", device.bytes_written());
