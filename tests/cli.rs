@@ -62,6 +62,21 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// A file is sparse, so it can be made longer than its disk: whoever does that should know.
+#[test]
+fn a_store_larger_than_its_disk_is_made_with_a_word_about_it() {
+    let folder = Folder::new();
+    let made = run(&["format", "--store", &folder.store(), "--size", "15000G"], "");
+    let said = text(&made.stderr);
+    if made.status.code() == Some(0) {
+        assert!(said.contains("its disk has room for"), "{said}");
+    } else {
+        eprintln!("no file can be that long here: {said}");
+    }
+    let made = run(&["format", "--force", "--store", &folder.store(), "--size", "16M"], "");
+    assert_eq!((made.status.code(), text(&made.stderr).as_str()), (Some(0), ""));
+}
+
 #[test]
 fn wrong_usage_is_one_line_and_exit_status_2() {
     for (arguments, word) in [

@@ -67,12 +67,19 @@ fn format(path: &Path, size: Option<u64>, force: bool) -> u8 {
     }
     let new = !path.exists();
     let why = match make(path, size.unwrap_or_default(), force) {
-        Ok(bytes) => {
+        Ok((bytes, room)) => {
             let path = path.display();
             say(&format!(
                 "Made a store of {} MiB at {path}. Next: postfach console --store {path} domain add example.com\n",
                 bytes >> 20
             ));
+            if let Some(room) = room.filter(|room| *room < bytes) {
+                complain(&format!(
+                    "its disk has room for {} MiB only; when that is full, nothing more is taken until there is more and the server is \
+                     started again",
+                    room >> 20
+                ));
+            }
             return DONE;
         }
         Err(why) => why,
@@ -91,7 +98,8 @@ pub fn is_partition(path: &Path) -> bool {
 }
 
 /// Makes a store; says how large.
-fn make(path: &Path, size: u64, force: bool) -> Result<u64, String> {
+/// Makes a store; says how long it is, and how long it can become where it is, if that is known, bytes.
+fn make(path: &Path, size: u64, force: bool) -> Result<(u64, Option<u64>), String> {
     let name = path.display();
     let exists =
         || format!("{name} exists; with --force an empty store is made of it, and all mail in it is lost");
@@ -102,7 +110,7 @@ fn make(path: &Path, size: u64, force: bool) -> Result<u64, String> {
     })?;
     let options = Format { segment_bytes: None, force };
     match journal::format(&file, &options, &mut serve::random) {
-        Ok(_) => Ok(file.size()),
+        Ok(_) => Ok((file.size(), file.room())),
         Err(FormatError::Exists) => Err(exists()),
         Err(FormatError::TooSmall { minimum_bytes }) => Err(format!(
             "{name} would be too small: a store has at least {} MiB",

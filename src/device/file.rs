@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -63,6 +63,14 @@ impl File {
         let (file, filler) = (open()?, open()?);
         let size = rustix::fs::seek(&file, SeekFrom::End(0))?;
         Ok(File { file, filler, size, regular: false, beside: true, writing: Mutex::new(()) })
+    }
+
+    /// How long a regular file can become where it is, bytes: what it takes of the file system, and what is free there. None: a partition, or
+    /// the system does not say.
+    pub fn room(&self) -> Option<u64> {
+        let system = rustix::fs::fstatvfs(&self.file).ok().filter(|_| self.regular)?;
+        let taken = self.file.metadata().ok()?.blocks().checked_mul(512)?;
+        system.f_bavail.checked_mul(system.f_frsize)?.checked_add(taken)
     }
 
     /// Locks, and only then brings a regular file to its size.
@@ -215,7 +223,6 @@ impl Device for File {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
     use std::path::PathBuf;
 
     /// A path of its own, removed at the end.

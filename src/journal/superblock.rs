@@ -130,6 +130,7 @@ pub fn format(
     let mut block = vec![0; BLOCK_BYTES];
     block[..SUPERBLOCK_BYTES].copy_from_slice(&superblock.encode());
     mark::write(device, &superblock, 0)?;
+    // An older store is gone before the first copy of this one is there, so that no cut leaves one of each.
     device.flush()?;
     // A cut between the two leaves a whole store, since either copy suffices, or none.
     device.write_at(0, &block)?;
@@ -144,10 +145,9 @@ pub fn is_store(device: &dyn Device) -> bool {
     !matches!(read(device), Ok(Found::Nothing))
 }
 
-/// Ends an older store: both copies go, durably, before the first of the new store is written, so that no cut leaves one of each.
+/// Ends an older store: both copies go.
 fn invalidate(device: &dyn Device) -> io::Result<()> {
-    device.write_at(0, &vec![0; 2 * BLOCK_BYTES])?;
-    device.flush()
+    device.write_at(0, &vec![0; 2 * BLOCK_BYTES])
 }
 
 fn new(segment_bytes: u32, segment_count: u32, random: &mut dyn FnMut(&mut [u8])) -> Superblock {

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::State;
-use super::storm::{Trail, judge, lines, open, used, work};
+use super::storm::{Trail, fresh, judge, lines, open, used, work};
 use crate::device::{Device, Outcome, Random};
 use crate::journal::{Bodies, Event, Report, Trust, read};
+use crate::types::{AccountId, Position};
 
 /// Segments of a store that has room for snapshots.
 const ROOMY: u64 = 40;
@@ -138,4 +139,19 @@ fn no_rot_in_what_is_not_needed_does_harm() {
         flips > 40 && without > 0,
         "{spared} segments spared; {without} of {flips} flips cost the snapshot"
     );
+}
+
+/// A folder that was the last to get a UIDVALIDITY is gone, and the snapshot spares the reading of what said that it was there.
+#[test]
+fn a_snapshot_says_which_numbers_were_given_out() {
+    let (device, shared, _) = fresh(11, ROOMY, 64 * 1024);
+    let needs = &mut Position::default();
+    shared.access(needs).folder_create(AccountId(1), "Gone", None).expect("creates");
+    shared.access(needs).folder_remove(AccountId(1), "Gone").expect("removes");
+    // Longer than the log that a snapshot is worth, and too short for compaction, which says it too.
+    for number in 0..200 {
+        shared.access(needs).admin_set(format!("{number:03000}")).expect("sets");
+        shared.lock().commit().expect("commits");
+    }
+    assert!(agree(&*device, "whole") > 0, "there is no snapshot");
 }

@@ -178,8 +178,8 @@ pub(super) fn judge(device: &Arc<Memory>, trail: &mut Trail, seed: u64, what: &s
     shared
 }
 
-/// A store that has been written over a few times.
-pub(super) fn used(seed: u64, segments: u64, segment_bytes: u32) -> Memory {
+/// A store with a mailbox, and nothing in it; and the numbers that go on.
+pub(super) fn fresh(seed: u64, segments: u64, segment_bytes: u32) -> (Arc<Memory>, Shared, Random) {
     let device = Memory::new(segments * u64::from(segment_bytes));
     // What a freed segment held is still there when it is used again, or it is not.
     let device = if seed.is_multiple_of(2) { device } else { device.ignoring_discards() };
@@ -203,6 +203,12 @@ pub(super) fn used(seed: u64, segments: u64, segment_bytes: u32) -> Memory {
         special: None,
     };
     shared.lock().record(ANNA, &[added, inbox]).expect("there is room");
+    (device, shared, random)
+}
+
+/// A store that has been written over a few times.
+pub(super) fn used(seed: u64, segments: u64, segment_bytes: u32) -> Memory {
+    let (device, shared, mut random) = fresh(seed, segments, segment_bytes);
     let mut trail = Trail(Vec::new());
     work(&shared, &mut trail, &mut random, 900);
     assert!(device.bytes_written() > 3 * 25 * 32 * 1024, "{}", device.bytes_written());
