@@ -27,7 +27,12 @@ pub fn read(pem: &[u8]) -> Result<Certificate, Text> {
             "es ist länger als {CERTIFICATE_BYTES_MAX} Bytes"
         ));
     }
-    let damaged = |error| text!("the PEM text is damaged: {error}", "der PEM-Text ist beschädigt: {error}");
+    let damaged = |_| {
+        text!(
+            "the PEM text is damaged: paste it whole, from -----BEGIN to -----END, each on a line of its own",
+            "der PEM-Text ist beschädigt: Fügen Sie ihn ganz ein, von -----BEGIN bis -----END, beides in eigenen Zeilen"
+        )
+    };
     let chain: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(pem)
         .map(|certificate| certificate.map(|der| der.to_vec()).map_err(damaged))
         .collect::<Result<_, _>>()?;

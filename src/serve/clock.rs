@@ -251,7 +251,8 @@ impl Clock {
 /// Asks a server: by how much the clock is late, seconds. Takes as long as the network lets it.
 fn ask(server: &str) -> Result<f64, Bad> {
     let other = |error: &dyn std::fmt::Display| Bad::Other(text!("{error}", "{error}"));
-    let address = resolve(server).map_err(|error| other(&error))?;
+    let unknown = |_| Bad::Other(text!("nobody knows this name", "niemand kennt diesen Namen"));
+    let address = resolve(server).map_err(unknown)?;
     let bind: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),

@@ -448,8 +448,10 @@ class Elsewhere:
 def unattended(box):
     """A set-up file on a new card; a clock that stands at 1970; no cable at first."""
     box.flash()
-    file, name = box.folder / "postfach.setup", UNATTENDED.partition("@")[2]
-    file.write_text(f"admin passwd\n{ADMIN}\ndomain add {name}\nmailbox add {UNATTENDED} size S\n{UNATTENDED_PASSWORD}\n")
+    # As an editor on Windows writes and names it.
+    file, name = box.folder / "postfach.setup.txt", UNATTENDED.partition("@")[2]
+    lines = ("\ufeffadmin passwd", ADMIN, f"domain add {name}", f"mailbox add {UNATTENDED} size S", UNATTENDED_PASSWORD)
+    file.write_bytes("\r\n".join(lines).encode())
     subprocess.run(["mcopy", "-n", "-o", "-i", box.boot_partition, file, "::"], check=True)
     box.power_on("-rtc", "base=1970-01-01")
     box.cable("off")

@@ -66,6 +66,9 @@ fn describe(about: &CertificateFacts, now: Time, call: &mut Call<'_, '_>) {
 /// What `status` says of it.
 pub fn warning(about: &CertificateFacts, now: Time) -> Option<Text> {
     let (from, until) = (when(about.from), when(about.until));
+    if about.fingerprint.is_empty() {
+        return None; // There is none yet.
+    }
     if now > about.until {
         return Some(text!(
             "The certificate ended on {until}: mail programs refuse it. `tls new` makes one, `tls load` takes another.",
@@ -152,9 +155,13 @@ mod tests {
 
     #[test]
     fn a_certificate_is_warned_of_before_it_ends() {
-        let about =
-            CertificateFacts { from: Time(0), until: Time(100 * 86_400), ..CertificateFacts::default() };
+        let about = CertificateFacts {
+            until: Time(100 * 86_400),
+            fingerprint: "AA".into(),
+            ..CertificateFacts::default()
+        };
         assert_eq!(warning(&about, Time(50 * 86_400)), None);
+        assert_eq!(warning(&CertificateFacts::default(), Time(1)), None, "there is none");
         for (day, word) in [(85, "ends on"), (101, "ended on"), (-1, "begins only")] {
             assert!(warning(&about, Time(day * 86_400)).unwrap().en.contains(word), "{day}");
         }

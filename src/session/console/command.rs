@@ -28,6 +28,8 @@ impl Console {
             );
         };
         self.language = cx.store().settings().language;
+        // So begins a text file of some editors on Windows.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut words: Vec<&str> = text.split_whitespace().collect();
         if words.first().is_none_or(|word| word.starts_with('#')) {
             return self.after(io);

@@ -97,6 +97,13 @@ fn a_command_is_asked_for_carried_out_and_done() {
 }
 
 #[test]
+fn a_list_may_come_from_an_editor_that_marks_its_files() {
+    let mut world = world(Mode::Script);
+    let said = world.send("\u{feff}domain add example.test\r\n");
+    assert!(said.starts_with("Mail for example.test"), "{said}");
+}
+
+#[test]
 fn a_command_asks_a_person_twice_and_a_script_once() {
     let mut world = world(Mode::Socket);
     assert_eq!(world.send("command ask\nadmin passwd\n"), format!("{LINE}New password: {SECRET}"));
