@@ -106,6 +106,11 @@ impl Cut {
         Memory::of(self.size, self.left(outcome, seed))
     }
 
+    /// The machine as it is if the power does not go: what is read comes from its cache, and what no flush has covered still waits.
+    pub fn running(&self) -> Memory {
+        Memory::running(self.clone())
+    }
+
     /// What is on the medium when all that waits arrives.
     pub(super) fn arrived(&self) -> Image {
         let mut image = self.durable.clone();
@@ -254,7 +259,8 @@ impl Outcomes {
         }
         let kinds: &[Outcome] =
             if beside { &[Outcome::Beside] } else { &[Outcome::Subset, Outcome::Torn, Outcome::Torn] };
-        if !cut.unflushed.is_empty() && !(beside && cut.beside().is_empty()) {
+        let nothing = cut.unflushed.is_empty() || beside && cut.beside().is_empty();
+        if !nothing {
             let mut random_seeds = Random(seed);
             for _ in 0..random {
                 wanted.extend(kinds.iter().map(|kind| (*kind, random_seeds.number())));

@@ -89,8 +89,12 @@ impl Memory {
     }
 
     pub(super) fn of(size: u64, image: Image) -> Memory {
-        let cut = Cut { size, durable: image.clone(), ..Cut::default() };
-        Memory { size, inner: Mutex::new(Inner { current: image, cut, ..Inner::default() }) }
+        Memory::running(Cut { size, durable: image, ..Cut::default() })
+    }
+
+    pub(super) fn running(cut: Cut) -> Memory {
+        let (size, current) = (cut.size, cut.arrived());
+        Memory { size, inner: Mutex::new(Inner { current, cut, ..Inner::default() }) }
     }
 
     /// From now on every moment at which the power could go is kept: at each write, which may have arrived in part, and at each flush.

@@ -14,11 +14,11 @@ use crate::types::{AccountId, BodyId, Class, FolderId, Position, Serial};
 
 mod life;
 
-use life::{Doing, Life, Truth};
+pub(crate) use life::{Doing, Life, Truth};
 
 const ANNA: AccountId = AccountId(1);
 
-pub(super) fn lines(state: &State) -> Vec<String> {
+pub(crate) fn lines(state: &State) -> Vec<String> {
     let settings = &state.settings;
     let mut lines = vec![format!(
         "{} {} {} {:?} {:?} {:?}",
@@ -41,7 +41,7 @@ pub(super) fn lines(state: &State) -> Vec<String> {
     lines
 }
 
-pub(super) fn open(device: &Arc<Memory>, seed: u64) -> Option<(Shared, Report)> {
+pub(crate) fn open(device: &Arc<Memory>, seed: u64) -> Option<(Shared, Report)> {
     let mut random = Random(seed);
     let (store, report) = Store::open(device.clone(), &mut |bytes| random.fill(bytes)).ok()?;
     Some((Shared::new(store), report))
@@ -49,14 +49,14 @@ pub(super) fn open(device: &Arc<Memory>, seed: u64) -> Option<(Shared, Report)> 
 
 /// The state of the last commit, and each since.
 #[derive(Clone, Debug)]
-pub(super) struct Trail(pub(super) Vec<Vec<String>>);
+pub(crate) struct Trail(pub(crate) Vec<Vec<String>>);
 
 impl Trail {
-    pub(super) fn of(shared: &Shared) -> Trail {
+    pub(crate) fn of(shared: &Shared) -> Trail {
         Trail(vec![lines(&shared.lock().state)])
     }
 
-    pub(super) fn now(&mut self, shared: &Shared) {
+    pub(crate) fn now(&mut self, shared: &Shared) {
         let now = lines(&shared.lock().state);
         if self.0.last() != Some(&now) {
             self.0.push(now);
@@ -64,7 +64,7 @@ impl Trail {
     }
 
     /// False: the power is gone.
-    pub(super) fn commit(&mut self, shared: &Shared) -> bool {
+    pub(crate) fn commit(&mut self, shared: &Shared) -> bool {
         let mut store = shared.lock();
         let done = store.commit().is_ok() && !store.journal.read_only();
         if done {
@@ -75,9 +75,16 @@ impl Trail {
 }
 
 /// Opens what has survived and holds it against what was told.
-pub(super) fn judge(device: &Arc<Memory>, trail: &mut Trail, seed: u64, what: &str) -> Shared {
-    let (shared, report) = open(device, seed).expect("opens");
+pub(crate) fn judge(device: &Arc<Memory>, trail: &mut Trail, seed: u64, what: &str) -> Shared {
+    let (shared, report) = one_of(device, trail, seed, what).expect("opens");
     assert!(!report.is_damaged(), "{what}: {report}");
+    assert_eq!(bodies(&shared, device, what), [], "{what}");
+    shared
+}
+
+/// The same without the bodies. `None`: it cannot be opened.
+fn one_of(device: &Arc<Memory>, trail: &mut Trail, seed: u64, what: &str) -> Option<(Shared, Report)> {
+    let (shared, report) = open(device, seed)?;
     let found = lines(&shared.lock().state);
     if !trail.0.contains(&found) {
         let last = trail.0.last().expect("some");
@@ -85,13 +92,12 @@ pub(super) fn judge(device: &Arc<Memory>, trail: &mut Trail, seed: u64, what: &s
         let more: Vec<_> = found.iter().filter(|line| !last.contains(line)).collect();
         panic!("{what}: none of {} states; missing {missing:?}; not told {more:?}", trail.0.len());
     }
-    assert_eq!(bodies(&shared, device, what), [], "{what}");
     *trail = Trail(vec![found]);
-    shared
+    Some((shared, report))
 }
 
 /// Bodies that are not there, or not as they were written, and say so. No other bytes are ever given for them.
-pub(super) fn bodies(shared: &Shared, device: &Memory, what: &str) -> Vec<BodyId> {
+pub(crate) fn bodies(shared: &Shared, device: &Memory, what: &str) -> Vec<BodyId> {
     let store = shared.lock();
     let (mut damaged, mut buffer) = (Vec::new(), Vec::new());
     let folders = store.state.accounts.values().flat_map(|account| account.folders.values());
@@ -109,8 +115,8 @@ pub(super) fn bodies(shared: &Shared, device: &Memory, what: &str) -> Vec<BodyId
     damaged
 }
 
-/// A store that has been written over a few times.
-pub(super) fn used(seed: u64, segments: u64, segment_bytes: u32) -> Memory {
+/// A store with one mailbox, in which nothing has happened.
+pub(crate) fn fresh(seed: u64, segments: u64, segment_bytes: u32) -> Life {
     let device = Memory::new(segments * u64::from(segment_bytes));
     let mut random = Random(seed);
     let options = Format { segment_bytes: Some(segment_bytes), force: false };
@@ -132,22 +138,28 @@ pub(super) fn used(seed: u64, segments: u64, segment_bytes: u32) -> Memory {
         special: None,
     };
     shared.lock().record(ANNA, &[added, inbox]).expect("there is room");
-    assert!(shared.lock().commit().is_ok());
+    shared.lock().commit().expect("commits");
     let trail = Trail::of(&shared);
     drop(shared);
-    let mut life = Life::after(device.clone(), trail, seed, "new");
-    device.take_cuts();
-    life.live(&mut random, 900);
-    assert!(device.bytes_written() > 3 * 25 * 32 * 1024, "{}", device.bytes_written());
-    device.survive(Outcome::Lost, 0)
+    let life = Life::after(device, trail, seed, "new");
+    life.device.take_cuts();
+    life
+}
+
+/// A store that has been written over a few times.
+pub(crate) fn used(seed: u64, segments: u64, segment_bytes: u32) -> Memory {
+    let mut life = fresh(seed, segments, segment_bytes);
+    life.live(&mut Random(seed), 900);
+    assert!(life.device.bytes_written() > 3 * 25 * 32 * 1024, "{}", life.device.bytes_written());
+    life.device.survive(Outcome::Lost, 0)
 }
 
 /// What has been seen: states by what the cut was in, states after a second cut by what that was in, states with damage beside, and those of
 /// them in which the newest batch is spoilt.
-pub(super) type Seen = [u64; 12];
+pub(crate) type Seen = [u64; 12];
 
 /// One workload, cut everywhere. `look` is shown every state first.
-pub(super) fn storm(seed: u64, segments: u64, segment_bytes: u32, look: &dyn Fn(&dyn Device, &str)) -> Seen {
+pub(crate) fn storm(seed: u64, segments: u64, segment_bytes: u32, look: &dyn Fn(&dyn Device, &str)) -> Seen {
     let base = Arc::new(used(seed, segments, segment_bytes));
     let trail = Trail::of(&open(&base, seed).expect("opens").0);
     let mut life = Life::after(Arc::new(base.copy()), trail, seed + 1, "before");
@@ -217,7 +229,7 @@ fn judge_beside(memory: Memory, truth: &Truth, what: &str) -> bool {
     true
 }
 
-pub(super) fn tell_counts(what: &str, seen: Seen) {
+pub(crate) fn tell_counts(what: &str, seen: Seen) {
     for doing in Doing::ALL {
         let (name, nth) = (doing.name(), doing as usize);
         proof::count(proof::STATES, &format!("{what}: in {name}"), seen[nth]);

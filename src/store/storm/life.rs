@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::{NewMessage, Shared, Step, Which};
-use super::{ANNA, Trail, judge};
+use super::{ANNA, Trail, judge, one_of};
 use crate::device::{Cut, Memory, Random};
 use crate::journal::Pressure;
 use crate::proof::Notes;
@@ -11,7 +11,7 @@ use crate::types::{FlagChange, Flags, FolderId, Position, Time, Uid, UidSet};
 
 /// What an operation of the device is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Doing {
+pub(crate) enum Doing {
     /// What somebody waits for.
     Work,
     /// The first batch after an opening, and the opening itself.
@@ -25,10 +25,10 @@ pub(in super::super) enum Doing {
 }
 
 impl Doing {
-    pub(in super::super) const ALL: [Doing; 5] =
+    pub(crate) const ALL: [Doing; 5] =
         [Doing::Work, Doing::Recovery, Doing::Compaction, Doing::Snapshot, Doing::Witness];
 
-    pub(in super::super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Doing::Work => "commits",
             Doing::Recovery => "recovery and the batch that ends it",
@@ -41,7 +41,7 @@ impl Doing {
 
 /// What may be found when the power goes.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Truth {
+pub(crate) struct Truth {
     /// What was acknowledged last, and what has been done since.
     pub trail: Trail,
     /// What could be found before the newest batch was acknowledged.
@@ -50,33 +50,55 @@ pub(in super::super) struct Truth {
 }
 
 /// A store from its opening on.
-pub(in super::super) struct Life {
+pub(crate) struct Life {
     pub device: Arc<Memory>,
     pub shared: Shared,
-    truth: Truth,
+    pub truth: Truth,
     notes: Notes<Truth>,
     recovering: bool,
+    /// The device may fail: then also an opening may.
+    faulty: bool,
+    /// One has.
+    pub unopened: bool,
     seed: u64,
 }
 
 impl Life {
     /// Opens what has survived, which is one of these, and goes on with it.
-    pub(in super::super) fn after(device: Arc<Memory>, mut trail: Trail, seed: u64, what: &str) -> Life {
+    pub(crate) fn after(device: Arc<Memory>, trail: Trail, seed: u64, what: &str) -> Life {
+        device.keep_cuts();
+        Life::begin(device, trail, seed, false, what).expect("opens")
+    }
+
+    /// The same on a device that may fail. `None`: it cannot be opened.
+    pub(crate) fn faulty(device: Arc<Memory>, trail: Trail, seed: u64, what: &str) -> Option<Life> {
+        Life::begin(device, trail, seed, true, what)
+    }
+
+    fn begin(device: Arc<Memory>, mut trail: Trail, seed: u64, faulty: bool, what: &str) -> Option<Life> {
         let mut notes = Notes::default();
         let truth = Truth { trail: trail.clone(), before: Trail(Vec::new()), doing: Doing::Recovery };
         notes.note(device.operations(), truth.clone());
-        device.keep_cuts();
-        let shared = judge(&device, &mut trail, seed, what);
-        let mut life = Life { device, shared, truth, notes, recovering: true, seed };
+        let shared = if faulty {
+            one_of(&device, &mut trail, seed, what)?.0
+        } else {
+            judge(&device, &mut trail, seed, what)
+        };
+        let mut life = Life { device, shared, truth, notes, recovering: true, faulty, unopened: false, seed };
         life.truth.trail = trail;
         life.note(Doing::Recovery);
-        life
+        Some(life)
     }
 
     /// Every moment at which the power could have gone.
-    pub(in super::super) fn cuts(&self) -> Vec<(Cut, &Truth)> {
+    pub(crate) fn cuts(&self) -> Vec<(Cut, &Truth)> {
         let cuts = self.device.take_cuts().into_iter();
         cuts.map(|cut| (cut.operations(), cut)).map(|(at, cut)| (cut, self.notes.at(at))).collect()
+    }
+
+    /// Everything that could have been found at some moment.
+    pub(crate) fn possible(&self) -> impl Iterator<Item = &Vec<String>> {
+        self.notes.all().flat_map(|truth| &truth.trail.0)
     }
 
     fn note(&mut self, doing: Doing) {
@@ -93,7 +115,7 @@ impl Life {
     fn pending(&mut self, doing: Doing) -> bool {
         self.note(doing);
         let some = self.shared.lock().journal.pending_bytes() > 0;
-        if self.shared.lock().commit_pending().is_err() {
+        if self.shared.lock().commit_pending().is_err() || self.shared.lock().journal.read_only() {
             return false;
         }
         if some {
@@ -106,7 +128,7 @@ impl Life {
     }
 
     /// What [`super::super::Store::commit`] does, knowing which part of it the device is busy with.
-    pub(in super::super) fn commit(&mut self, least: Pressure) -> bool {
+    pub(crate) fn commit(&mut self, least: Pressure) -> bool {
         let mut doing = Doing::Work;
         for _ in 0..64 {
             if !self.pending(doing) {
@@ -127,8 +149,9 @@ impl Life {
         self.pending(Doing::Snapshot)
     }
 
-    /// Does so many things, most of them on mail, until the power goes; falls idle and is opened again now and then.
-    pub(in super::super) fn live(&mut self, random: &mut Random, things: u64) {
+    /// Does so many things, most of them on mail, until the power goes or the device fails for good: then this is false. Falls idle and is opened
+    /// again now and then.
+    pub(crate) fn live(&mut self, random: &mut Random, things: u64) -> bool {
         for _ in 0..things {
             self.act(random);
             let done = match random.below(24) {
@@ -139,13 +162,14 @@ impl Life {
                 _ => true,
             };
             if !done {
-                return;
+                return false;
             }
         }
-        self.commit(Pressure::High);
+        self.commit(Pressure::High)
     }
 
-    fn idle(&mut self) -> bool {
+    /// As after some seconds in which nothing was written, or when the store is closed.
+    pub(crate) fn idle(&mut self) -> bool {
         self.note(Doing::Witness);
         // Where there is no room for it, there is none.
         let _told = self.shared.lock().journal.append_witness();
@@ -157,7 +181,17 @@ impl Life {
         self.seed += 7;
         self.recovering = true;
         self.note(Doing::Recovery);
-        self.shared = judge(&self.device, &mut self.truth.trail, self.seed, "opened again");
+        self.shared = if self.faulty {
+            match one_of(&self.device, &mut self.truth.trail, self.seed, "opened again") {
+                Some((shared, _)) => shared,
+                None => {
+                    self.unopened = true;
+                    return false;
+                }
+            }
+        } else {
+            judge(&self.device, &mut self.truth.trail, self.seed, "opened again")
+        };
         self.note(Doing::Recovery);
         true
     }
