@@ -113,6 +113,11 @@ impl<T> Notes<T> {
         }
     }
 
+    /// All of it.
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|(_, what)| what)
+    }
+
     /// What is true when the power goes at this operation.
     pub fn at(&self, operations: u64) -> &T {
         let behind = self.0.partition_point(|(noted, _)| *noted <= operations);
