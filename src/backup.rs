@@ -1,6 +1,6 @@
 //! Backup: the store's segments as files in a directory, and a list of them. Made beside a running server, or without one.
 //!
-//! Refuses to lock the store, to ask the server, and to change a byte of the store: sealed segments do not change, so they are copied
+//! Refuses to lock the store, to ask the server, and to change a byte of the store (it does flush what it has seen): sealed segments do not change, so they are copied
 //! once; the last one is copied each time. A segment that was freed and used again while it was copied is noticed by its header, and
 //! everything is looked at once more.
 //!
@@ -37,6 +37,9 @@ use crate::device::{Device, Pieces, Region, Veil};
 use crate::journal::{self, Format, FormatError, OpenError, Superblock, Survey, Surveyed, checksum};
 use crate::limits::BLOCK_BYTES;
 use crate::store::{self, Restored, Store};
+
+#[cfg(test)]
+mod tests;
 
 const FIRST_LINE: &str = "postfach backup 1";
 const MANIFEST: &str = "manifest";
@@ -137,7 +140,9 @@ pub fn backup(device: &dyn Device, dir: &Path, progress: &mut dyn FnMut(u64, u64
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at)?;
     let mut done = Done::default();
     for _round in 0..ROUNDS_MAX {
-        let survey = journal::survey(device)?;
+        let survey = look(device)?;
+        // What was seen must not go with the power any more: a sealed segment that a cut would open again is copied once and never again.
+        device.flush().map_err(|error| Error::Store(OpenError::Io(error)))?;
         ours(dir, &survey)?;
         if let Some(segments) = copy_all(device, &survey, dir, &mut done, progress)? {
             done.segments = segments.len() as u64;
@@ -145,6 +150,23 @@ pub fn backup(device: &dyn Device, dir: &Path, progress: &mut dyn FnMut(u64, u64
             finish(dir, &Manifest { superblock: survey.superblock.clone(), segments })?;
             return Ok(done);
         }
+    }
+    Err(Error::Restless)
+}
+
+/// Looks which segments there are. A look beside a server that writes may mix two moments, and miss what was moved meanwhile: that is there in
+/// another look. What the store has really lost is missing in the next one, too.
+fn look(device: &dyn Device) -> Result<Survey, Error> {
+    let mut before: Option<Survey> = None;
+    for _round in 0..ROUNDS_MAX {
+        let survey = journal::survey(device)?;
+        let lost = |survey: &Survey| (survey.report.lost.clone(), survey.report.unreadable.clone());
+        let steady = survey.segments.iter().all(|segment| survey.is_same(device, segment));
+        let again = before.as_ref().is_some_and(|before| lost(before) == lost(&survey));
+        if steady && (again || !survey.report.is_damaged()) {
+            return Ok(survey);
+        }
+        before = Some(survey);
     }
     Err(Error::Restless)
 }
@@ -222,7 +244,13 @@ fn copy(
     let mut file = new_file(&path).map_err(at)?;
     let place = survey.superblock.base(segment.index);
     let length = u64::from(survey.superblock.segment_bytes);
-    let crc = read_all(device, place, length, &mut |read| file.write_all(read)).map_err(at)?;
+    let crc = if segment.sealed {
+        read_all(device, place, length, &mut |read| file.write_all(read)).map_err(at)?
+    } else {
+        let bytes = read_backwards(device, place, length).map_err(at)?;
+        file.write_all(&bytes).map_err(at)?;
+        checksum(0, &bytes)
+    };
     file.sync_all().map_err(at)?;
     Ok((path, crc))
 }
@@ -388,6 +416,16 @@ pub fn restore(
     target.close().map_err(io)?;
     veil.lift(BLOCK_BYTES).map_err(io)?;
     Ok(restored)
+}
+
+/// Reads a segment that is being written to, block by block from its end: so a frame is never there without those before it, which were
+/// written earlier.
+fn read_backwards(device: &dyn Device, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    for (nth, block) in bytes.chunks_mut(BLOCK_BYTES).enumerate().rev() {
+        device.read_at(offset + (nth * BLOCK_BYTES) as u64, block)?;
+    }
+    Ok(bytes)
 }
 
 /// Reads a range to its end, part by part. Returns its checksum.

@@ -51,6 +51,9 @@ pub mod device;
 pub mod fuzz;
 pub mod journal;
 pub mod limits;
+#[cfg(test)]
+#[path = "../tests/proof/mod.rs"]
+mod proof;
 pub mod serve;
 pub mod session;
 pub mod store;

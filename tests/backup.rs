@@ -286,50 +286,6 @@ fn a_restore_that_does_not_end_leaves_no_store_and_one_that_cannot_be_leaves_wha
     assert!(ended || text(&output.stderr).contains("no store"), "{}", text(&output.stderr));
 }
 
-#[test]
-fn a_cut_at_any_step_of_a_restore_leaves_no_store_or_a_whole_one() {
-    use postfach::backup::{self, Wanted};
-    use postfach::device::{Device, Memory, Outcome, Random};
-    use postfach::{check, journal};
-
-    let server = Server::start();
-    furnish(&server);
-    let dir = server.folder.0.join("backup");
-    backup(&server.store, &dir);
-    let restore = |device: &Arc<Memory>| {
-        let mut random = Random(5);
-        let mut wanted = Wanted { force: false, random: &mut |buf| random.fill(buf) };
-        backup::restore(&dir, device.clone(), &mut wanted, &mut |_, _| {})
-    };
-    let (mut none, mut whole) = (0, 0);
-    for operations in 0.. {
-        let device = Arc::new(Memory::new(128 << 20));
-        device.cut_after(operations);
-        let restored = restore(&device);
-        for outcome in [Outcome::Lost, Outcome::Kept, Outcome::Subset, Outcome::Torn] {
-            let left = Arc::new(device.survive(outcome, operations));
-            if journal::is_store(&*left) {
-                let found = check::check(&*left).expect("a store");
-                assert!(found.damage.is_empty() && (found.mailboxes, found.messages) == (2, 32), "{found}");
-                whole += 1;
-            } else {
-                // And the next attempt is not in the way of the first.
-                assert!(restored.is_err(), "restored and gone");
-                none += 1;
-                if operations % 8 == 0 {
-                    restore(&left).expect("is made");
-                    assert!(left.size() > 0 && check::check(&*left).expect("a store").damage.is_empty());
-                }
-            }
-        }
-        if restored.is_ok() {
-            break;
-        }
-    }
-    eprintln!("{none} cuts left no store, {whole} a whole one");
-    assert!(none > 50 && whole >= 4);
-}
-
 /// `restore --mailbox`: the exit status, and all that it says.
 fn restore_mailbox(store: &Path, address: &str, dir: &Path) -> (Option<i32>, String) {
     let output = try_run(command(store, &["restore", "--mailbox", address]).arg(dir), b"");

@@ -6,16 +6,17 @@
 //! Then the clients go on, and the power goes a second time: nothing of the first cut may come back to life.
 
 mod harness;
+mod proof;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use harness::{World, load, phc, seeded};
-use postfach::device::{Memory, Outcome};
+use postfach::device::{Left, Memory, Outcome, Outcomes, Random};
 use postfach::journal::{Format, format};
 use postfach::limits::PIECE_BYTES;
 use postfach::session::Load;
 use postfach::types::{AccountId, Class, Position};
+use proof::{Notes, seeds, share};
 
 const ANNA: &str = "anna@example.test";
 const BEN: &str = "ben@example.test";
@@ -282,17 +283,20 @@ fn agrees(found: &Model, told: &Model) -> bool {
             .all(|(folder, next)| found.uid_next.get(folder).is_some_and(|now| now >= next))
 }
 
-/// Runs deeds until the power is gone. Returns what was told, and what would be true if the unanswered deed had happened.
-fn run(world: &mut World, told: &mut Model, deeds: &[Deed]) -> Option<Model> {
+/// What was told, and what would be true if the deed that was not answered had happened.
+type Truth = (Model, Option<Model>);
+
+/// Does these deeds on a device that keeps its cuts. What is true at each of its operations, and afterwards.
+fn run(world: &mut World, mut told: Model, deeds: &[Deed], notes: &mut Notes<Truth>) -> Model {
     for deed in deeds {
+        let operations = world.device.operations();
         let mut after = told.clone();
-        if act(world, &mut after, *deed) {
-            *told = after;
-        } else {
-            return Some(after);
-        }
+        assert!(act(world, &mut after, *deed), "without a cut {deed:?} is answered");
+        notes.note(operations, (told, Some(after.clone())));
+        told = after;
     }
-    None
+    notes.note(world.device.operations(), (told.clone(), None));
+    told
 }
 
 /// A cut leaves nothing of the last deed or all of it. Returns what is there.
@@ -322,56 +326,59 @@ fn brief(model: &Model) -> Vec<String> {
 
 #[test]
 fn what_was_told_holds_after_every_cut_and_a_second_one() {
-    let seeds: u64 = std::env::var("POSTFACH_CRASH_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(8);
-    let (device, before) = office(1);
-    let operations = {
-        let mut world = World::open(device.copy(), 2);
-        let start = world.device.operations();
-        assert!(run(&mut world, &mut before.clone(), DAY).is_none(), "without a cut the day goes through");
-        world.device.operations() - start
-    };
-    let mut states = 0;
-    for at in 0..=operations {
-        for (nth, outcome) in Outcome::ALL.into_iter().enumerate() {
-            for seed in 0..seeds {
-                let seed = seed * 1000 + at * 10 + nth as u64;
-                states += cut_twice(&device, &before, at, outcome, seed);
+    let [states, recovering, doubles] = share("a day in the office", seeds(2), storm);
+    proof::count(proof::STATES, "a day in the office, by clients", states);
+    proof::count(proof::DOUBLES, "a day in the office: in recovery or the batch that ends it", recovering);
+    proof::count(proof::DOUBLES, "a day in the office: in what clients do behind", doubles);
+    assert!(states > 2000 && recovering > 200 && doubles > 200, "{states} {recovering} {doubles}");
+}
+
+/// One day, cut everywhere. Counts states, and those after a second cut: in recovery, and in what comes behind.
+fn storm(seed: u64) -> [u64; 3] {
+    let (device, before) = office(seed);
+    device.keep_cuts();
+    let mut notes = Notes::default();
+    notes.note(0, (before.clone(), None));
+    let mut world = World::open(device, seed + 1);
+    run(&mut world, before, DAY, &mut notes);
+    let mut seen = [0; 3];
+    let mut outcomes = Outcomes::default();
+    for cut in world.device.take_cuts() {
+        let (told, tried) = notes.at(cut.operations());
+        let salt = seed ^ cut.operations() << 8;
+        for (nth, left) in outcomes.of(&cut, 2, false, salt).into_iter().enumerate() {
+            let Left { outcome, seed: how, memory } = left;
+            let what = format!("seed {seed} cut {} {outcome:?} {how}", cut.operations());
+            memory.keep_cuts();
+            let mut world = World::open(memory, salt + 2);
+            let told = possible(&world, told, tried.as_ref(), &what);
+            seen[0] += 1;
+            if (nth as u64 + salt).is_multiple_of(3) {
+                cut_again(&mut world, told, salt + nth as u64, &what, &mut seen);
             }
         }
     }
-    eprintln!("{states} crash states over {operations} device operations");
-    assert!(states >= 5_000, "only {states} states");
+    seen
 }
 
-/// Cuts at operation `at`, checks, goes on, cuts again at every fourth operation or so, checks. Returns how many states were checked.
-fn cut_twice(device: &Memory, before: &Model, at: u64, outcome: Outcome, seed: u64) -> u64 {
-    let mut world = World::open(device.copy(), seed);
-    let mut told = before.clone();
-    world.device.cut_after(at);
-    let tried = run(&mut world, &mut told, DAY);
-    let first = world.device.survive(outcome, seed);
-    drop(world);
-    let world = World::open(first.copy(), seed + 1);
-    let told =
-        possible(&world, &told, tried.as_ref(), &format!("first cut at {at}, {outcome:?}, seed {seed}"));
-    drop(world);
-    let mut states = 1;
-    for (second, again) in [(seed % 3, Outcome::Torn), (3 + seed % 7, Outcome::Subset), (9, Outcome::Kept)] {
-        // The power may also go while the store is being opened: recovery flushes.
-        let medium = Arc::new(first.copy());
-        medium.cut_after(second);
-        let mut told = told.clone();
-        let (tried, medium) = match World::try_open(Arc::clone(&medium), seed + 2) {
-            Some(mut world) => {
-                let tried = run(&mut world, &mut told, AFTERWARDS);
-                (tried, world.device.survive(again, seed))
-            }
-            None => (None, medium.survive(again, seed)),
-        };
-        let world = World::open(medium, seed + 3);
-        let when = format!("cut at {at} {outcome:?}, again at {second} {again:?}, seed {seed}");
-        possible(&world, &told, tried.as_ref(), &when);
-        states += 1;
+/// The clients go on, and the power goes a second time: while the store recovers, and in what comes behind.
+fn cut_again(world: &mut World, told: Model, seed: u64, what: &str, seen: &mut [u64; 3]) {
+    let mut random = Random(seed);
+    let mut notes = Notes::default();
+    notes.note(0, (told.clone(), None));
+    let opened = world.device.operations();
+    run(world, told, AFTERWARDS, &mut notes);
+    let cuts = world.device.take_cuts();
+    let early = cuts.partition_point(|cut| cut.operations() < opened + 2);
+    let (first, second) = cuts.split_at(early);
+    for (nth, cuts) in [first, second].into_iter().enumerate() {
+        let cut = &cuts[random.below(cuts.len() as u64) as usize];
+        let mut states = Outcomes::default().of(cut, 1, false, seed);
+        let Left { outcome, seed: how, memory } =
+            states.swap_remove(random.below(states.len() as u64) as usize);
+        let what = format!("{what}, again at {} {outcome:?} {how}", cut.operations());
+        let (told, tried) = notes.at(cut.operations());
+        possible(&World::open(memory, seed + 3), told, tried.as_ref(), &what);
+        seen[nth + 1] += 1;
     }
-    states
 }

@@ -5,6 +5,7 @@
 //! store must be what it was at the last acknowledgement, or one thing further.
 
 mod harness;
+mod proof;
 
 use std::sync::Arc;
 
@@ -135,83 +136,54 @@ fn expected(device: &Memory) -> Vec<String> {
 
 #[test]
 fn an_error_at_any_operation_loses_nothing_acknowledged() {
-    let (_, runs) = errors(&office(24 << 20, 32 << 10), 1);
-    assert!(runs > 250, "{runs}");
+    let [faults, states, refused, unopened] = errors(&office(24 << 20, 32 << 10));
+    let what = "reads, writes, short writes, no space, flushes, each once and for ever";
+    proof::count("errors at every index", what, faults);
+    proof::count("states after an error and a cut", "a day on the store", states);
+    assert!(states > 250 && refused > 20 && unopened > 10, "{states} {refused} {unopened}");
 }
 
-/// The same where segments are emptied and used again meanwhile. POSTFACH_CRASH_SEEDS: at every operation, not at some.
-#[test]
-fn an_error_beside_compaction_loses_nothing_acknowledged() {
-    let device = Arc::new(office(24 << 20, 256 << 10));
-    let shared = open(&device).expect("opens");
-    // Pieces of a message that never comes fill the medium; the next opening knows that they are dead.
-    let filler = shared.access(&mut Position::default()).new_body();
-    for piece in 0.. {
-        let mut store = shared.lock();
-        if store.journal().capacity().free_segments <= 7 {
-            break;
-        }
-        store.append_piece(filler, piece, vec![9; 60_000]).expect("there is room");
-        store.commit().expect("commits");
-    }
-    let stride = if std::env::var_os("POSTFACH_CRASH_SEEDS").is_some() { 1 } else { 61 };
-    let (freed, runs) = errors(&device.copy(), stride);
-    assert!(freed > 0 && runs > 30, "{freed} {runs}");
-}
-
-/// The day with each kind of error at every `stride`th operation. Returns how many segments a day frees, and how many states were seen.
-fn errors(medium: &Memory, stride: usize) -> (u64, u32) {
+/// The day with each kind of error at every operation. Counts errors, states after them, days refused, and stores not opened.
+fn errors(medium: &Memory) -> [u64; 4] {
     let expected = expected(medium);
     let whole = Arc::new(medium.copy());
     let shared = open(&whole).expect("opens");
     assert_eq!(day(&shared), STEPS);
     told(&shared);
-    let freed = shared.lock().journal().freed_segments();
-    eprintln!(
-        "{} reads, {} writes, {} flushes, {freed} segments freed",
-        whole.reads(),
-        whole.writes(),
-        whole.flushes()
-    );
-    let (mut runs, mut refused, mut unopened) = (0, 0, 0);
+    let mut seen = [0; 4];
     for (operation, count) in [
         (Operation::Read, whole.reads()),
         (Operation::Write, whole.writes()),
+        (Operation::ShortWrite, whole.writes()),
+        (Operation::NoSpace, whole.writes()),
         (Operation::Flush, whole.flushes()),
     ] {
         assert!(count > u64::from(STEPS) / 2, "{operation:?}");
-        for index in (0..count).step_by(stride) {
-            for for_ever in [false, true] {
-                let device = Arc::new(medium.copy());
-                device.fail_at(operation, index, for_ever);
-                let acknowledged = match open(&device) {
-                    Some(shared) => day(&shared),
-                    None => {
-                        unopened += 1;
-                        0
-                    }
-                };
-                device.heal();
-                let what = format!("{operation:?} {index} for ever {for_ever}: {acknowledged} steps");
-                refused += u32::from(acknowledged < STEPS);
-                assert!(for_ever || acknowledged == STEPS || operation != Operation::Write, "{what}");
-                // Reading leaves the medium as it was.
-                let outcomes = if operation == Operation::Read { &Outcome::ALL[..1] } else { &Outcome::ALL };
-                for outcome in outcomes.iter().copied() {
-                    let left = Arc::new(device.survive(outcome, index));
-                    let shared = open(&left).expect("opens");
-                    let found = told(&shared);
-                    let further = (acknowledged as usize + 1).min(STEPS as usize);
-                    assert!(expected[acknowledged as usize..=further].contains(&found), "{what}: {found}");
-                    assert!(!postfach::journal::verify(&*left).expect("reads").is_damaged(), "{what}");
-                    runs += 1;
-                }
+        for (index, for_ever) in (0..count).flat_map(|index| [(index, false), (index, true)]) {
+            let device = Arc::new(medium.copy());
+            device.fail_at(operation, index, for_ever);
+            let opened = open(&device);
+            let acknowledged = opened.as_ref().map_or(0, day);
+            device.heal();
+            let what = format!("{operation:?} {index} for ever {for_ever}: {acknowledged} steps");
+            seen[0] += 1;
+            seen[2] += u64::from(acknowledged < STEPS);
+            seen[3] += u64::from(opened.is_none());
+            let writes = !matches!(operation, Operation::Read | Operation::Flush);
+            assert!(for_ever || acknowledged == STEPS || !writes, "{what}");
+            // Reading leaves the medium as it was.
+            let outcomes = if operation == Operation::Read { &Outcome::ALL[..1] } else { &Outcome::ALL };
+            for outcome in outcomes {
+                let left = Arc::new(device.survive(*outcome, index));
+                let found = told(&open(&left).expect("opens"));
+                let further = (acknowledged as usize + 1).min(STEPS as usize);
+                assert!(expected[acknowledged as usize..=further].contains(&found), "{what}: {found}");
+                assert!(!postfach::journal::verify(&*left).expect("reads").is_damaged(), "{what}");
+                seen[1] += 1;
             }
         }
     }
-    eprintln!("{runs} states, {refused} days refused, {unopened} not opened");
-    assert!(stride > 1 || refused > 20 && unopened > 10);
-    (freed, runs)
+    seen
 }
 
 /// A read that fails while the server runs is an error of that message, and the next one may work.

@@ -2,6 +2,7 @@
 //!
 //! Fifty kills; POSTFACH_KILLS sets another number.
 
+mod proof;
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +40,7 @@ fn storm(stream: TcpStream, client: usize, round: usize, acknowledged: &Sender<S
 
 #[test]
 fn every_acknowledged_message_is_there_once() {
-    let kills: usize = std::env::var("POSTFACH_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(50);
+    let kills = proof::number("POSTFACH_KILLS").unwrap_or(50) as usize;
     let mut server = Server::start();
     let mut ledger = BTreeSet::new();
     for round in 0..kills {
@@ -65,6 +66,9 @@ fn every_acknowledged_message_is_there_once() {
         }
         ledger.extend(receiver.try_iter());
         server.restart();
+        if (round + 1) % 100 == 0 {
+            proof::tell(format_args!("kills: {} of {kills}, {} acknowledged", round + 1, ledger.len()));
+        }
     }
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     for user in [ANNA, BEN] {
@@ -74,7 +78,7 @@ fn every_acknowledged_message_is_there_once() {
     }
     let missing: Vec<&String> = ledger.iter().filter(|id| !found.contains_key(*id)).collect();
     let double: Vec<&String> = found.iter().filter(|(_, count)| **count > 1).map(|(id, _)| id).collect();
-    eprintln!("{kills} kills, {} acknowledged, {} found", ledger.len(), found.len());
+    proof::count("kills of the server", &format!("{} messages acknowledged", ledger.len()), kills as u64);
     assert!(missing.is_empty(), "acknowledged and lost: {missing:?}");
     assert!(double.is_empty(), "there twice: {double:?}");
     assert!(server.stop(), "it stops by itself");

@@ -1,7 +1,7 @@
 //! The store against a plain model of an office, through random operations, power cuts, failed flushes and reopenings.
 //!
 //! Every verb's result is foretold by the model. The serial that the store comes back with says which changes have survived: those
-//! that were acknowledged, perhaps some more, and each whole. A seed is printed; POSTFACH_MODEL_SEED replays it, POSTFACH_MODEL_CHAPTERS
+//! that were acknowledged, perhaps some more, and each whole. The seed is fixed; POSTFACH_MODEL_SEED is another one, POSTFACH_MODEL_CHAPTERS
 //! runs more of them.
 
 #[path = "model/clerk.rs"]
@@ -11,10 +11,9 @@ mod client;
 mod harness;
 #[path = "model/plain.rs"]
 mod plain;
+mod proof;
 #[path = "model/world.rs"]
 mod world;
-
-use std::time::Instant;
 
 use world::World;
 
@@ -23,22 +22,25 @@ const CHAPTER: u64 = 5_000;
 
 #[test]
 fn the_store_does_what_the_model_does() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let seed = number("POSTFACH_MODEL_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    let chapters = number("POSTFACH_MODEL_CHAPTERS").unwrap_or(20);
-    eprintln!("POSTFACH_MODEL_SEED={seed}");
-    let start = Instant::now();
-    let mut seen = world::Counts::default();
-    for chapter in 0..chapters {
-        let mut world = World::new(seed * 1000 + chapter);
+    let seed = proof::number("POSTFACH_MODEL_SEED").unwrap_or(1);
+    let chapters = proof::number("POSTFACH_MODEL_CHAPTERS").unwrap_or(20);
+    let seeds = seed * 1000..seed * 1000 + chapters;
+    let counts = proof::share("chapters of the model", seeds, |seed| {
+        let mut world = World::new(seed);
         for _ in 0..CHAPTER {
             world.step();
         }
         world.end();
-        seen.add(&world.counts);
-    }
-    eprintln!("{} operations, {seen:?}, in {:.1} s", chapters * CHAPTER, start.elapsed().as_secs_f32());
-    assert!(chapters * CHAPTER >= 100_000 || number("POSTFACH_MODEL_CHAPTERS").is_some());
-    assert!(seen.cuts > chapters && seen.refused > 100 && seen.messages > 500 * chapters);
-    assert!(seen.freed > 10 * chapters, "compaction has freed {}", seen.freed);
+        let world::Counts { cuts, reopenings, failures, refused, messages, freed, .. } = world.counts;
+        [cuts, reopenings, failures, refused, messages, freed]
+    });
+    let [cuts, reopenings, failures, refused, messages, freed] = counts;
+    let what = format!(
+        "POSTFACH_MODEL_SEED={seed}: {cuts} cuts, {reopenings} reopenings, {failures} failures, {refused} refused, \
+         {messages} messages, {freed} segments freed"
+    );
+    proof::count("operations against the model", &what, chapters * CHAPTER);
+    assert!(chapters * CHAPTER >= 100_000 || proof::number("POSTFACH_MODEL_CHAPTERS").is_some());
+    assert!(cuts > chapters && refused > 100 && messages > 500 * chapters);
+    assert!(freed > 10 * chapters, "compaction has freed {freed}");
 }

@@ -1,44 +1,24 @@
-//! A device in memory with a power switch: it loses, keeps, reorders and tears what was not flushed. Seeded, so every run repeats.
+//! A device in memory with a power switch, and operations that fail when it is asked for. Seeded, so every run repeats.
 //!
-//! Never for real mail. Compiled always, because the crash tests of every layer above stand on it.
-//! Invariant: what was flushed is never changed by a cut; what was not flushed may come out in any mixture of 512-byte sectors.
+//! Never for real mail. Compiled always, because the crash tests of every layer above stand on it. What a cut leaves is in [`super::cut`].
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::cut::{Cut, Image, Outcome};
 use super::{Device, beyond_the_end, within};
-
-/// Sharing blocks makes a copy of a large, mostly empty medium cheap: the crash tests make thousands.
-const BLOCK: usize = 4096;
-/// The unit in which a medium tears.
-const SECTOR: usize = 512;
-
-/// What became of the writes that no flush has covered when power was cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// None arrived.
-    Lost,
-    /// All arrived.
-    Kept,
-    /// Some arrived whole, in any order.
-    Subset,
-    /// Each sector of each write arrived, did not, or is garbage.
-    Torn,
-}
-
-impl Outcome {
-    /// All of them.
-    pub const ALL: [Outcome; 4] = [Outcome::Lost, Outcome::Kept, Outcome::Subset, Outcome::Torn];
-}
 
 /// What can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// `read_at`
     Read,
-    /// `write_at`
+    /// `write_at`: all of it is on its way all the same.
     Write,
+    /// `write_at`, the same count: half of it is on its way.
+    ShortWrite,
+    /// `write_at`, the same count: nothing of it is, there is no room.
+    NoSpace,
     /// `flush`
     Flush,
 }
@@ -71,42 +51,6 @@ impl Random {
     }
 }
 
-/// Blocks that were ever written; the others are zeros.
-#[derive(Clone, Default)]
-struct Image(HashMap<u64, Arc<[u8; BLOCK]>>);
-
-impl Image {
-    fn read(&self, mut offset: u64, mut buf: &mut [u8]) {
-        while !buf.is_empty() {
-            let start = (offset % BLOCK as u64) as usize;
-            let (part, rest) = buf.split_at_mut(buf.len().min(BLOCK - start));
-            match self.0.get(&(offset / BLOCK as u64)) {
-                Some(block) => part.copy_from_slice(&block[start..start + part.len()]),
-                None => part.fill(0),
-            }
-            offset += part.len() as u64;
-            buf = rest;
-        }
-    }
-
-    /// Whole blocks of the range are zeros again.
-    fn erase(&mut self, offset: u64, length: u64) {
-        let blocks = offset.div_ceil(BLOCK as u64)..(offset + length) / BLOCK as u64;
-        blocks.for_each(|block| drop(self.0.remove(&block)));
-    }
-
-    fn write(&mut self, mut offset: u64, mut buf: &[u8]) {
-        while !buf.is_empty() {
-            let start = (offset % BLOCK as u64) as usize;
-            let (part, rest) = buf.split_at(buf.len().min(BLOCK - start));
-            let block = self.0.entry(offset / BLOCK as u64).or_insert_with(|| Arc::new([0; BLOCK]));
-            Arc::make_mut(block)[start..start + part.len()].copy_from_slice(part);
-            offset += part.len() as u64;
-            buf = rest;
-        }
-    }
-}
-
 /// An error to come.
 struct Fault {
     operation: Operation,
@@ -118,10 +62,10 @@ struct Fault {
 struct Inner {
     /// What reads see.
     current: Image,
-    /// What a flush has covered.
-    durable: Image,
-    /// Writes that no flush has covered, in their order.
-    unflushed: Vec<(u64, Vec<u8>)>,
+    /// What there would be if the power went now.
+    cut: Cut,
+    /// Every moment at which it could have gone, if they are kept.
+    cuts: Option<Vec<Cut>>,
     reads: u64,
     writes: u64,
     flushes: u64,
@@ -135,20 +79,34 @@ struct Inner {
 /// The device.
 pub struct Memory {
     size: u64,
-    /// What is discarded stays as it was, as on a card that takes no hints.
-    ignores_discards: bool,
     inner: Mutex<Inner>,
 }
 
 impl Memory {
     /// A medium of `size` bytes, all zeros.
     pub fn new(size: u64) -> Memory {
-        Memory { size, ignores_discards: false, inner: Mutex::default() }
+        Memory::running(Cut { size, ..Cut::default() })
     }
 
     /// A medium that takes no hints: what is discarded stays as it was.
     pub fn ignoring_discards(self) -> Memory {
-        Memory { ignores_discards: true, ..self }
+        self.inner().cut.ignores_discards = true;
+        self
+    }
+
+    pub(super) fn running(cut: Cut) -> Memory {
+        let (size, current) = (cut.size, cut.arrived());
+        Memory { size, inner: Mutex::new(Inner { current, cut, ..Inner::default() }) }
+    }
+
+    /// From now on every moment at which the power could go is kept: at each write, which may have arrived in part, and at each flush.
+    pub fn keep_cuts(&self) {
+        self.inner().cuts = Some(Vec::new());
+    }
+
+    /// The moments since then; no further ones are kept.
+    pub fn take_cuts(&self) -> Vec<Cut> {
+        self.inner().cuts.take().unwrap_or_default()
     }
 
     /// Lets this many more writes and flushes succeed and then cuts the power: everything fails from there on.
@@ -197,27 +155,7 @@ impl Memory {
 
     /// The medium after the power has come back.
     pub fn survive(&self, outcome: Outcome, seed: u64) -> Memory {
-        let inner = self.inner();
-        let mut image = inner.durable.clone();
-        let mut random = Random(seed);
-        match outcome {
-            Outcome::Lost => {}
-            Outcome::Kept => image = inner.arrived(),
-            Outcome::Subset => {
-                let mut kept: Vec<_> = inner.unflushed.iter().filter(|_| random.below(2) == 0).collect();
-                while !kept.is_empty() {
-                    let (offset, bytes) = kept.swap_remove(random.below(kept.len() as u64) as usize);
-                    image.write(*offset, bytes);
-                }
-            }
-            Outcome::Torn => {
-                for (offset, bytes) in &inner.unflushed {
-                    tear(&mut image, *offset, bytes, &mut random);
-                }
-            }
-        }
-        let inner = Inner { current: image.clone(), durable: image, ..Inner::default() };
-        Memory { size: self.size, ignores_discards: self.ignores_discards, inner: Mutex::new(inner) }
+        self.inner().cut.survive(outcome, seed)
     }
 
     /// The same medium again, with its power on and nothing that waits lost, as a device of its own.
@@ -230,32 +168,13 @@ impl Memory {
     }
 }
 
-/// Writes each sector of `bytes`, or garbage, or nothing.
-fn tear(image: &mut Image, offset: u64, bytes: &[u8], random: &mut Random) {
-    let mut at = 0;
-    while at < bytes.len() {
-        let place = offset + at as u64;
-        let room = SECTOR - (place % SECTOR as u64) as usize;
-        let part = &bytes[at..bytes.len().min(at + room)];
-        match random.below(5) {
-            0 | 1 => {}
-            2 | 3 => image.write(place, part),
-            _ => {
-                let mut garbage = vec![0; part.len()];
-                random.fill(&mut garbage);
-                image.write(place, &garbage);
-            }
-        }
-        at += part.len();
-    }
-}
-
 impl Inner {
-    /// What is on the medium when all that waits arrives.
-    fn arrived(&self) -> Image {
-        let mut image = self.durable.clone();
-        self.unflushed.iter().for_each(|(offset, bytes)| image.write(*offset, bytes));
-        image
+    /// Keeps this moment, if they are kept.
+    fn note(&mut self) {
+        let operations = self.writes + self.flushes - 1;
+        if let Some(cuts) = &mut self.cuts {
+            cuts.push(Cut { operations, ..self.cut.clone() });
+        }
     }
 
     /// Whether this operation fails.
@@ -322,28 +241,47 @@ impl Device for Memory {
         }
         let index = inner.writes;
         inner.writes += 1;
-        inner.bytes_written += buf.len() as u64;
-        inner.current.write(offset, buf);
-        inner.unflushed.push((offset, buf.to_vec()));
+        let failing = [Operation::Write, Operation::ShortWrite, Operation::NoSpace]
+            .into_iter()
+            .find(|operation| inner.fails(*operation, index));
+        let arriving = match failing {
+            Some(Operation::NoSpace) => &[],
+            Some(Operation::ShortWrite) => &buf[..buf.len() / 2],
+            _ => buf,
+        };
+        inner.bytes_written += arriving.len() as u64;
+        inner.current.write(offset, arriving);
+        if !arriving.is_empty() {
+            inner.cut.unflushed.push((offset, arriving.into()));
+        }
+        inner.note();
         if !inner.powered() {
             return Err(no_power());
         }
-        if inner.fails(Operation::Write, index) { Err(injected()) } else { Ok(()) }
+        match failing {
+            Some(Operation::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
+            Some(_) => Err(injected()),
+            None => Ok(()),
+        }
     }
 
     fn flush(&self) -> io::Result<()> {
         let mut inner = self.inner();
+        if inner.off {
+            return Err(no_power());
+        }
         let index = inner.flushes;
         inner.flushes += 1;
+        inner.note();
         if !inner.powered() {
             return Err(no_power());
         }
+        let covered = std::mem::take(&mut inner.cut.unflushed);
+        inner.cut.generation += 1;
         if inner.fails(Operation::Flush, index) {
-            inner.unflushed.clear();
             return Err(injected());
         }
-        inner.durable = inner.arrived();
-        inner.unflushed.clear();
+        covered.iter().for_each(|(offset, bytes)| inner.cut.durable.write(*offset, bytes));
         Ok(())
     }
 
@@ -356,12 +294,13 @@ impl Device for Memory {
         if inner.off {
             return Err(no_power());
         }
-        if self.ignores_discards {
+        if inner.cut.ignores_discards {
             return Ok(());
         }
         inner.current.erase(offset, length);
-        inner.durable.erase(offset, length);
-        inner.unflushed.retain(|(at, _)| *at < offset || *at >= offset + length);
+        inner.cut.durable.erase(offset, length);
+        inner.cut.unflushed.retain(|(at, _)| *at < offset || *at >= offset + length);
+        inner.cut.generation += 1;
         Ok(())
     }
 
@@ -372,7 +311,7 @@ impl Device for Memory {
     /// Of everything, whatever the range.
     fn forget_cache(&self, _offset: u64, _length: u64) {
         let mut inner = self.inner();
-        inner.current = inner.arrived();
+        inner.current = inner.cut.arrived();
     }
 }
 
@@ -384,41 +323,6 @@ mod tests {
         let mut buf = vec![0; length];
         memory.read_at(offset, &mut buf).unwrap();
         buf
-    }
-
-    #[test]
-    fn a_cut_keeps_what_was_flushed_and_may_lose_the_rest() {
-        let memory = Memory::new(1 << 20);
-        memory.write_at(0, &[1; 9000]).unwrap();
-        memory.flush().unwrap();
-        memory.cut_after(1);
-        memory.write_at(9000, &[2; 5000]).unwrap();
-        assert!(memory.write_at(20_000, &[3; 10]).is_err());
-        assert!(memory.flush().is_err());
-        assert!(memory.read_at(0, &mut [0]).is_err());
-        for outcome in Outcome::ALL {
-            for seed in 0..20 {
-                let after = memory.survive(outcome, seed);
-                assert_eq!(read(&after, 0, 9000), vec![1; 9000]);
-                assert_eq!(read(&after, 100_000, 10), vec![0; 10]);
-            }
-        }
-        assert_eq!(read(&memory.survive(Outcome::Lost, 0), 9000, 5000), vec![0; 5000]);
-        assert_eq!(read(&memory.survive(Outcome::Kept, 0), 9000, 5000), vec![2; 5000]);
-        let torn: Vec<_> =
-            (0..8).map(|seed| read(&memory.survive(Outcome::Torn, seed), 9000, 5000)).collect();
-        assert!(torn.iter().any(|bytes| bytes.contains(&2) && bytes.contains(&0)));
-        assert_eq!(torn[3], read(&memory.survive(Outcome::Torn, 3), 9000, 5000));
-    }
-
-    #[test]
-    fn reordered_writes_to_one_place_leave_either_of_them() {
-        let memory = Memory::new(4096);
-        memory.write_at(0, b"old").unwrap();
-        memory.write_at(0, b"new").unwrap();
-        let seen: std::collections::HashSet<_> =
-            (0..64).map(|seed| read(&memory.survive(Outcome::Subset, seed), 0, 3)).collect();
-        assert_eq!(seen.len(), 3);
     }
 
     #[test]
@@ -442,5 +346,17 @@ mod tests {
         memory.heal();
         memory.write_at(0, b"e").unwrap();
         assert!(memory.write_at(4095, b"ee").is_err() && memory.read_at(4096, &mut [0]).is_err());
+    }
+
+    #[test]
+    fn a_write_can_fail_when_half_of_it_or_none_has_arrived() {
+        let memory = Memory::new(4096);
+        memory.fail_at(Operation::ShortWrite, 0, false);
+        memory.fail_at(Operation::NoSpace, 1, false);
+        assert!(memory.write_at(0, b"half").is_err());
+        let full = memory.write_at(8, b"none").unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        memory.write_at(16, b"all").unwrap();
+        assert_eq!(read(&memory, 0, 20), b"ha\0\0\0\0\0\0\0\0\0\0\0\0\0\0all\0");
     }
 }

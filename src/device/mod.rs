@@ -5,6 +5,7 @@
 
 use std::io;
 
+mod cut;
 mod discard;
 mod file;
 mod memory;
@@ -13,8 +14,9 @@ mod region;
 mod slow;
 mod veil;
 
+pub use cut::{Cut, Left, Outcome, Outcomes};
 pub use file::File;
-pub use memory::{Memory, Operation, Outcome, Random};
+pub use memory::{Memory, Operation, Random};
 pub use pieces::Pieces;
 pub use region::{Failure, Region};
 pub use slow::Slow;

@@ -4,7 +4,7 @@
 //! compaction frees it and it is used again; who has copied one asks whether it is still the same.
 
 use super::recovery::Recovered;
-use super::segment::HeaderBlock;
+use super::segment::{HeaderBlock, SegmentHeader};
 use super::superblock::Superblock;
 use super::{OpenError, Report, Trust, index, tail};
 use crate::device::Device;
@@ -41,29 +41,41 @@ pub struct Surveyed {
 pub fn survey(device: &dyn Device) -> Result<Survey, OpenError> {
     let mut index = index::Index::default();
     let (superblock, recovered) = tail::recover(device, &mut index, &mut |_| {}, Trust::Snapshot, u64::MAX)?;
-    let Recovered { chain, report, .. } = recovered;
+    let Recovered { chain, leaving, report, .. } = recovered;
     let last = chain.len().saturating_sub(1);
-    let segments = chain.iter().enumerate().map(|(number, kept)| Surveyed {
-        index: kept.header.index,
-        sequence: kept.header.sequence,
-        incarnation: kept.header.incarnation,
-        sealed: number < last,
-    });
-    Ok(Survey { segments: segments.collect(), superblock, report })
+    let surveyed = |header: &SegmentHeader, sealed| Surveyed {
+        index: header.index,
+        sequence: header.sequence,
+        incarnation: header.incarnation,
+        sealed,
+    };
+    let kept = chain.iter().enumerate().map(|(number, kept)| surveyed(&kept.header, number < last));
+    let mut segments: Vec<Surveyed> = kept.collect();
+    // A header whose batch was torn says that these are free. Without it, and a copy goes without it, they are members as before.
+    for index in leaving {
+        segments.extend(headers(device, &superblock, index).next().map(|header| surveyed(&header, true)));
+    }
+    segments.sort_unstable_by_key(|segment| segment.sequence);
+    Ok(Survey { segments, superblock, report })
+}
+
+/// The copies of a segment's header that are good.
+fn headers<'a>(
+    device: &'a dyn Device,
+    superblock: &'a Superblock,
+    index: u32,
+) -> impl Iterator<Item = SegmentHeader> + 'a {
+    (0..2).filter_map(move |copy| {
+        let mut block = vec![0; BLOCK_BYTES];
+        device.read_at(superblock.base(index) + copy * BLOCK_BYTES as u64, &mut block).ok()?;
+        HeaderBlock::read(&block, superblock, index).map(|(block, _)| block.header)
+    })
 }
 
 impl Survey {
     /// Whether the segment is still in the same use. What was read of it before is then what it held.
     pub fn is_same(&self, device: &dyn Device, segment: &Surveyed) -> bool {
-        let mut block = vec![0; BLOCK_BYTES];
-        (0..2).any(|copy| {
-            let at = self.superblock.base(segment.index) + copy * BLOCK_BYTES as u64;
-            let header = device.read_at(at, &mut block).ok();
-            header.and_then(|()| HeaderBlock::read(&block, &self.superblock, segment.index)).is_some_and(
-                |(HeaderBlock { header, .. }, _)| {
-                    (header.sequence, header.incarnation) == (segment.sequence, segment.incarnation)
-                },
-            )
-        })
+        headers(device, &self.superblock, segment.index)
+            .any(|header| (header.sequence, header.incarnation) == (segment.sequence, segment.incarnation))
     }
 }

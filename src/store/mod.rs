@@ -56,9 +56,13 @@ pub use view::{Entry, Told, View};
 use record::Record;
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod openings;
 #[cfg(test)]
-mod storm;
+mod rot;
+#[cfg(test)]
+pub(crate) mod storm;
 #[cfg(test)]
 mod tests;
 

@@ -1,12 +1,13 @@
 //! A store is opened by a snapshot, by summaries, or by nothing but its frames: the three must say the same, wherever the power was cut,
 //! and whatever has rotted of what is not needed.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::State;
-use super::storm::{Trail, fresh, judge, lines, open, used, work};
-use crate::device::{Device, Outcome, Random};
+use super::storm::{fresh, lines, open, storm, tell_counts, used};
+use crate::device::{Device, Random};
 use crate::journal::{Bodies, Event, Report, Trust, read};
+use crate::proof::{self, seeds, share};
 use crate::types::{AccountId, Position};
 
 /// Segments of a store that has room for snapshots.
@@ -51,59 +52,17 @@ fn differ(wanted: &[String], told: &[String], what: &str) {
     assert!(wanted == told, "{what}: missing {missing:?}; more {more:?}");
 }
 
-fn storm(seed: u64, stride: u64) -> (u32, u32) {
-    let base = used(seed, ROOMY, 64 * 1024);
-    let run = |cut: Option<u64>| {
-        let device = Arc::new(base.copy());
-        let (shared, _) = open(&device, seed + 1).expect("opens");
-        let mut trail = Trail::of(&shared);
-        if let Some(cut) = cut {
-            device.cut_after(cut);
-        }
-        let before = device.operations();
-        work(&shared, &mut trail, &mut Random(seed + 2), 60);
-        (device.operations() - before, device, trail)
-    };
-    let (operations, ..) = run(None);
-    let (mut states, mut spared) = (0, 0);
-    for cut in (seed % stride..operations).step_by(stride as usize) {
-        let (_, device, trail) = run(Some(cut));
-        for (nth, outcome) in Outcome::ALL.into_iter().enumerate() {
-            for variant in 0..if nth < 2 { 1 } else { 2 } {
-                let salt = seed ^ cut << 8 ^ variant << 4 ^ nth as u64;
-                let what = format!("seed {seed} cut {cut} {outcome:?} {variant}");
-                let device = Arc::new(device.survive(outcome, salt));
-                let mut trail = trail.clone();
-                spared += u32::from(agree(&*device, &what) > 0);
-                let shared = judge(&device, &mut trail, salt, &what);
-                let mut random = Random(salt);
-                device.cut_after(random.below(20));
-                work(&shared, &mut trail, &mut random, 12);
-                let outcome = Outcome::ALL[random.below(4) as usize];
-                let device = Arc::new(device.survive(outcome, salt));
-                let what = format!("{what}, then {outcome:?}");
-                spared += u32::from(agree(&*device, &what) > 0);
-                judge(&device, &mut trail, salt + 1, &what);
-                states += 2;
-            }
-        }
-    }
-    eprintln!("{states} states over {operations} operations of the device, {spared} opened by a snapshot");
-    (states, spared)
-}
-
-/// POSTFACH_CRASH_SEEDS: so many workloads from POSTFACH_CRASH_FIRST on, cut at every operation (`scripts/test soak`); else some of each of two.
 #[test]
 fn three_ways_of_opening_say_the_same_wherever_the_power_is_cut() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let first = number("POSTFACH_CRASH_FIRST").unwrap_or(11);
-    let (seeds, stride) = number("POSTFACH_CRASH_SEEDS").map_or((2, 5), |seeds| (seeds, 1));
-    let (mut states, mut spared) = (0, 0);
-    for seed in first..first + seeds {
-        let one = storm(seed, stride);
-        (states, spared) = (states + one.0, spared + one.1);
-    }
-    assert!(states > 200 && spared > states / 4, "{states} states, {spared} opened by a snapshot");
+    let spared = AtomicU64::new(0);
+    let look = |device: &dyn Device, what: &str| {
+        spared.fetch_add(u64::from(agree(device, what) > 0), Ordering::Relaxed);
+    };
+    let seen = share("three ways of opening", seeds(4), |seed| storm(10 + seed, ROOMY, 64 * 1024, &look));
+    tell_counts("three ways of opening", seen);
+    let (states, spared) = (seen[..10].iter().sum::<u64>(), spared.into_inner());
+    proof::count("of those", "opened by a snapshot", spared);
+    assert!(states > 1000 && spared > states / 4, "{states} states, {spared} opened by a snapshot");
 }
 
 /// A flip in any summary or any portion of a snapshot: the state is the same, and nothing is called damaged.
@@ -144,7 +103,8 @@ fn no_rot_in_what_is_not_needed_does_harm() {
 /// A folder that was the last to get a UIDVALIDITY is gone, and the snapshot spares the reading of what said that it was there.
 #[test]
 fn a_snapshot_says_which_numbers_were_given_out() {
-    let (device, shared, _) = fresh(11, ROOMY, 64 * 1024);
+    let life = fresh(11, ROOMY, 64 * 1024);
+    let (shared, _) = open(&life.device, 12).expect("opens");
     let needs = &mut Position::default();
     shared.access(needs).folder_create(AccountId(1), "Gone", None).expect("creates");
     shared.access(needs).folder_remove(AccountId(1), "Gone").expect("removes");
@@ -153,5 +113,5 @@ fn a_snapshot_says_which_numbers_were_given_out() {
         shared.access(needs).admin_set(format!("{number:03000}")).expect("sets");
         shared.lock().commit().expect("commits");
     }
-    assert!(agree(&*device, "whole") > 0, "there is no snapshot");
+    assert!(agree(&*life.device, "whole") > 0, "there is no snapshot");
 }

@@ -32,19 +32,6 @@ pub struct Counts {
     pub freed: u64,
 }
 
-impl Counts {
-    pub fn add(&mut self, other: &Counts) {
-        self.cuts += other.cuts;
-        self.reopenings += other.reopenings;
-        self.failures += other.failures;
-        self.refused += other.refused;
-        self.messages += other.messages;
-        self.unfinished += other.unfinished;
-        self.freed += other.freed;
-        self.survived_unacknowledged += other.survived_unacknowledged;
-    }
-}
-
 /// What clients have been told for good.
 #[derive(Default)]
 struct Ledger {

@@ -2,13 +2,15 @@
 //! written again it is cut a second time, and a third opening goes on.
 
 use super::*;
+use crate::device::{Left, Outcomes};
+use crate::proof::{self, Notes, seeds, share};
 
 /// A frame as the workload appended it.
 #[derive(Clone)]
 struct Written {
     position: u64,
     body: Option<(u64, u16)>,
-    payload: Vec<u8>,
+    payload: Arc<Vec<u8>>,
 }
 
 /// What a store must hold: every frame in order, and how far it was acknowledged.
@@ -16,30 +18,79 @@ struct Written {
 struct History {
     frames: Vec<Written>,
     acknowledged: u64,
+    /// The newest batch that was acknowledged begins here.
+    newest: u64,
     next_body: u64,
 }
 
+/// How far a history has come.
+#[derive(Debug)]
+struct SoFar {
+    frames: usize,
+    acknowledged: u64,
+    newest: u64,
+    next_body: u64,
+}
+
+impl History {
+    fn told(&self) -> SoFar {
+        let History { ref frames, acknowledged, newest, next_body } = *self;
+        SoFar { frames: frames.len(), acknowledged, newest, next_body }
+    }
+
+    fn as_of(&self, told: &SoFar) -> History {
+        let SoFar { frames, acknowledged, newest, next_body } = *told;
+        History { frames: self.frames[..frames].to_vec(), acknowledged, newest, next_body }
+    }
+
+    /// What damage is judged by.
+    fn sample(&self) -> rot::Sample {
+        let payload = |frame: &Written| frame.payload.to_vec();
+        let records = self.frames.iter().filter(|frame| frame.body.is_none());
+        let bodies = self.frames.iter().filter_map(|frame| frame.body.map(|body| (frame, body)));
+        rot::Sample {
+            device: Memory::new(0),
+            records: records.map(|frame| (frame.position, payload(frame))).collect(),
+            bodies: bodies
+                .map(|(frame, (body, piece))| (frame.position, body, piece, payload(frame)))
+                .collect(),
+            newest: self.newest,
+            acknowledged: self.acknowledged,
+        }
+    }
+}
+
 /// Appends and commits until the power goes or the steps are done. Batches of very different sizes, some over several segments.
-fn work(journal: &mut Journal, history: &mut History, steps: u32, random: &mut Random) {
+/// `note` is told after each.
+fn work(
+    journal: &mut Journal,
+    history: &mut History,
+    steps: u32,
+    random: &mut Random,
+    note: &mut dyn FnMut(&History),
+) {
     for _ in 0..steps {
         for _ in 0..=random.below(3) {
             let pieces = random.below(3);
             let body = history.next_body;
             history.next_body += 1;
             for piece in 0..pieces as u16 {
-                let payload = payload(random, 5000);
-                let position = journal.append_body(ANNA, BodyId(body), piece, payload.clone()).unwrap().0;
+                let payload = Arc::new(payload(random, 5000));
+                let position = journal.append_body(ANNA, BodyId(body), piece, payload.to_vec()).unwrap().0;
                 history.frames.push(Written { position, body: Some((body, piece)), payload });
             }
-            let payload = payload(random, 200);
-            let position = journal.append_record(BEN, Serial(body), payload.clone()).unwrap().0;
+            let payload = Arc::new(payload(random, 200));
+            let position = journal.append_record(BEN, Serial(body), payload.to_vec()).unwrap().0;
             history.frames.push(Written { position, body: None, payload });
         }
+        note(history);
         loop {
             match commit(journal) {
                 Finish::Durable { accounts } => {
                     assert_eq!(accounts, [BEN]);
+                    history.newest = history.acknowledged + 1;
                     history.acknowledged = journal.durable().0;
+                    note(history);
                     break;
                 }
                 Finish::Again => {}
@@ -69,7 +120,7 @@ fn recover(device: &Arc<Memory>, history: &mut History, seed: u64, what: &str) -
     let wanted: Vec<_> = history.frames.iter().filter(|frame| frame.body.is_none()).collect();
     assert!(records.len() <= wanted.len(), "{what}: a frame that should be dead");
     for ((position, _, payload), wanted) in records.iter().zip(&wanted) {
-        assert_eq!((*position, payload), (wanted.position, &wanted.payload), "{what}: order");
+        assert_eq!((*position, payload), (wanted.position, &*wanted.payload), "{what}: order");
     }
     let next = wanted.get(records.len()).map_or(u64::MAX, |frame| frame.position);
     assert!(next > history.acknowledged, "{what}: an acknowledged record is lost");
@@ -79,7 +130,7 @@ fn recover(device: &Arc<Memory>, history: &mut History, seed: u64, what: &str) -
         if let Some((body, piece)) = frame.body {
             let extent = journal.find(BodyId(body), piece).unwrap_or_else(|| panic!("{what}: body {body}"));
             extent.read(device.as_ref(), &mut buf).unwrap();
-            assert_eq!(buf, frame.payload, "{what}");
+            assert_eq!(buf, *frame.payload, "{what}");
         }
     }
     // What was not acknowledged may be there in part: from now on it is there, or it is dead.
@@ -98,70 +149,99 @@ fn recover(device: &Arc<Memory>, history: &mut History, seed: u64, what: &str) -
     journal
 }
 
-/// One workload, cut everywhere. `fault`: this flush fails once. Returns how many states were seen.
-fn storm(seed: u64, fault: Option<u64>) -> u32 {
+/// One workload, cut everywhere. `fault`: this flush fails once. Counts states, states after a second cut in recovery and in what comes behind
+/// it, and states with damage beside.
+fn storm(seed: u64, fault: Option<u64>) -> [u64; 5] {
     // Small segments are often full, large ones have room to go on in.
     let empty = store_of(40, [65536, 16384, 32768][seed as usize % 3], seed);
-    let whole = empty.copy();
-    let run = |memory: Memory| {
-        let device = Arc::new(memory);
-        let mut history = History { next_body: 1, ..History::default() };
-        if let Some(index) = fault {
-            device.fail_at(Operation::Flush, index, false);
-        }
-        let mut random = Random(seed);
-        let opened = Journal::open(device.clone(), &mut |buf| Random(seed).fill(buf), &mut |_| {});
-        if let Ok((mut journal, _)) = opened {
-            work(&mut journal, &mut history, 7, &mut random);
+    let device = Arc::new(empty.copy());
+    if let Some(index) = fault {
+        device.fail_at(Operation::Flush, index, false);
+    }
+    device.keep_cuts();
+    let mut history = History { next_body: 1, ..History::default() };
+    let mut random = Random(seed);
+    let mut notes = Notes::default();
+    notes.note(0, history.told());
+    // Closed in order, the store goes on in the same segment; and where it was only left, in a fresh one.
+    for (nth, steps) in [6, 4, 2].into_iter().enumerate() {
+        let fill = &mut |buf: &mut [u8]| Random(seed + nth as u64).fill(buf);
+        let opened = Journal::open(device.clone(), fill, &mut |_| {});
+        let Ok((mut journal, _)) = opened else { continue };
+        work(&mut journal, &mut history, steps, &mut random, &mut |history| {
+            notes.note(device.operations(), history.told());
+        });
+        if nth == 0 {
             close(&mut journal);
         }
-        // Closed in order, the store goes on in the same segment.
-        let opened = Journal::open(device.clone(), &mut |buf| Random(seed + 1).fill(buf), &mut |_| {});
-        if let Ok((mut journal, _)) = opened {
-            work(&mut journal, &mut history, 5, &mut random);
-        }
-        (device, history)
-    };
-    let (device, history) = run(whole);
+    }
     assert_eq!(history.acknowledged, history.frames.last().unwrap().position);
-    let mut states = 0;
-    for operation in 0..device.operations() {
-        let memory = empty.copy();
-        memory.cut_after(operation);
-        let (device, history) = run(memory);
-        for outcome in Outcome::ALL {
-            let variants = if matches!(outcome, Outcome::Lost | Outcome::Kept) { 1 } else { 4 };
-            for variant in 0..variants {
-                let what = format!("seed {seed} fault {fault:?} cut {operation} {outcome:?} {variant}");
-                let survived = device.survive(outcome, seed ^ operation << 8 ^ variant);
-                states += again(Arc::new(survived), history.clone(), seed + variant, &what);
-            }
+    let [mut states, mut recovering, mut later, mut beside, mut untold] = [0; 5];
+    let (mut outcomes, mut spoilt) = (Outcomes::default(), Outcomes::default());
+    for cut in device.take_cuts() {
+        let history = history.as_of(notes.at(cut.operations()));
+        let salt = seed ^ cut.operations() << 8;
+        for (variant, left) in outcomes.of(&cut, 3, false, salt).into_iter().enumerate() {
+            let Left { outcome, seed: how, memory } = left;
+            let what = format!("seed {seed} fault {fault:?} cut {} {outcome:?} {how}", cut.operations());
+            let [second, third] = again(Arc::new(memory), history.clone(), salt ^ variant as u64, &what);
+            (states, recovering, later) = (states + 1, recovering + second, later + third);
+        }
+        for Left { seed: how, memory, .. } in spoilt.of(&cut, 4, true, salt) {
+            let what = format!("seed {seed} fault {fault:?} cut {} beside {how}", cut.operations());
+            beside += 1;
+            untold += u64::from(rot::judge(&history.sample(), Arc::new(memory), &what).untold);
         }
     }
-    states
+    [states, recovering, later, beside, untold]
 }
 
-/// Recovers, writes, cuts a second time, recovers, writes, and looks once more.
-fn again(device: Arc<Memory>, mut history: History, seed: u64, what: &str) -> u32 {
+/// Recovers, writes, cuts a second time while or after it recovers, recovers, writes, and looks once more.
+fn again(device: Arc<Memory>, mut history: History, seed: u64, what: &str) -> [u64; 2] {
     let mut random = Random(seed);
+    device.keep_cuts();
     let mut journal = recover(&device, &mut history, seed + 100, what);
-    device.cut_after(1 + random.below(8));
-    work(&mut journal, &mut history, 4, &mut random);
-    let outcome = Outcome::ALL[random.below(4) as usize];
-    let what = format!("{what}, then {outcome:?}");
-    let device = Arc::new(device.survive(outcome, seed));
-    let mut journal = recover(&device, &mut history, seed + 200, &what);
-    work(&mut journal, &mut history, 2, &mut random);
+    let opened = device.operations();
+    let mut notes = Notes::default();
+    notes.note(0, history.told());
+    work(&mut journal, &mut history, 2, &mut random, &mut |history| {
+        notes.note(device.operations(), history.told());
+    });
+    let cuts = device.take_cuts();
+    let mut seen = [0, 0];
+    // What belongs to the first batch, which ends a recovery; and what comes behind that.
+    let early = cuts.partition_point(|cut| cut.operations() < opened + 3);
+    let (first, second) = cuts.split_at(early);
+    for (kind, cuts) in [first, second].into_iter().enumerate() {
+        if (seed + kind as u64).is_multiple_of(3) {
+            continue;
+        }
+        let Some(cut) = cuts.get(random.below(cuts.len() as u64) as usize) else { continue };
+        let mut states = Outcomes::default().of(cut, 2, false, seed);
+        let Left { outcome, seed: how, memory } =
+            states.swap_remove(random.below(states.len() as u64) as usize);
+        let what = format!("{what}, then at {} {outcome:?} {how}", cut.operations());
+        let mut history = history.as_of(notes.at(cut.operations()));
+        go_on(Arc::new(memory), &mut history, seed, &what);
+        seen[kind] += 1;
+    }
+    seen
+}
+
+/// Nothing of either cut may come back, whatever is written behind them.
+fn go_on(device: Arc<Memory>, history: &mut History, seed: u64, what: &str) {
+    let mut random = Random(seed);
+    let mut journal = recover(&device, history, seed + 200, what);
+    work(&mut journal, history, 2, &mut random, &mut |_| {});
     if seed.is_multiple_of(2) {
         close(&mut journal);
     }
     drop(journal);
-    let mut journal = recover(&device, &mut history, seed + 250, &what);
-    work(&mut journal, &mut history, 2, &mut random);
+    let mut journal = recover(&device, history, seed + 250, what);
+    work(&mut journal, history, 2, &mut random, &mut |_| {});
     let count = history.frames.len();
-    recover(&device, &mut history, seed + 300, &what);
+    recover(&device, history, seed + 300, what);
     assert_eq!(history.frames.len(), count, "{what}: all of it was acknowledged");
-    3
 }
 
 #[test]
@@ -189,12 +269,26 @@ fn a_store_closed_in_order_goes_on_in_its_segment_and_any_other_in_a_fresh_one()
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_dead_comes_back() {
-    let states: u32 = (1..=6).map(|seed| storm(seed, None)).sum();
-    assert!(states > 3000, "{states}");
+    let counts = share("journal", seeds(12), |seed| storm(seed, None));
+    tell_counts("the journal", counts);
 }
 
 #[test]
 fn the_same_holds_when_a_flush_has_failed_before() {
-    let states: u32 = (1..=5).map(|seed| storm(100 + seed, Some(seed * 2))).sum();
-    assert!(states > 2000, "{states}");
+    let counts =
+        share("journal, a flush has failed", seeds(6), |seed| storm(100 + seed, Some(1 + seed * 2 % 14)));
+    tell_counts("the journal, a flush has failed before", counts);
+}
+
+fn tell_counts(what: &str, [states, recovering, later, beside, untold]: [u64; 5]) {
+    proof::count(proof::STATES, what, states);
+    proof::count(proof::DOUBLES, &format!("{what}: in recovery or the batch that ends it"), recovering);
+    proof::count(proof::DOUBLES, &format!("{what}: in what comes behind"), later);
+    proof::count(proof::BESIDE, what, beside);
+    proof::count(
+        "of those",
+        "the newest batch is spoilt and nothing tells it from a torn one (journal, step 3)",
+        untold,
+    );
+    assert!(states > 1000 && recovering + later > 500 && beside > 300, "{states}");
 }

@@ -5,14 +5,16 @@ use std::io;
 use super::*;
 
 /// A store of several openings and segments, and what it holds.
-struct Sample {
-    device: Memory,
+pub(super) struct Sample {
+    pub(super) device: Memory,
     /// Position, payload.
-    records: Vec<(u64, Vec<u8>)>,
+    pub(super) records: Vec<(u64, Vec<u8>)>,
     /// Position, body, piece, payload.
-    bodies: Vec<(u64, u64, u16, Vec<u8>)>,
+    pub(super) bodies: Vec<(u64, u64, u16, Vec<u8>)>,
     /// The newest commit begins here: nothing says yet that it was durable.
-    newest: u64,
+    pub(super) newest: u64,
+    /// What lies behind may be there or not.
+    pub(super) acknowledged: u64,
 }
 
 fn sample() -> Sample {
@@ -36,18 +38,29 @@ fn sample() -> Sample {
             body += 1;
         }
     }
-    Sample { device: device.copy(), records, bodies, newest }
+    Sample { device: device.copy(), records, bodies, newest, acknowledged: u64::MAX }
 }
 
-/// Holds a damaged copy against the sample; whether damage was reported.
-fn judge(sample: &Sample, device: Arc<dyn Device>, what: &str) -> bool {
+/// What became of damage.
+pub(super) struct Judged {
+    /// It was reported.
+    pub(super) reported: bool,
+    /// Something of the newest commit is gone, and nothing tells it from a torn one.
+    pub(super) untold: bool,
+}
+
+/// Holds a damaged copy against the sample.
+pub(super) fn judge(sample: &Sample, device: Arc<dyn Device>, what: &str) -> Judged {
     let Opened { journal, report, checked, records } = open(device.clone(), 9);
-    let excused = |position: u64| {
+    let mut untold = false;
+    let mut excused = |position: u64| {
         let lost = |lost: &Lost| (lost.first.0..=lost.last.0).contains(&position);
         // How many frames an unreadable end held cannot be told, but that there were some is.
         let newest =
             checked.unreadable.is_empty() || checked.lost.iter().any(|lost| lost.first.0 >= sample.newest);
-        (position >= sample.newest && newest) || checked.lost.iter().any(lost)
+        let told = position > sample.acknowledged || checked.lost.iter().any(lost);
+        untold |= !told;
+        told || position >= sample.newest && newest
     };
     let mut seen = records.iter();
     let mut next = seen.next();
@@ -70,13 +83,13 @@ fn judge(sample: &Sample, device: Arc<dyn Device>, what: &str) -> bool {
         }
     }
     assert!(checked.is_damaged() || !report.is_damaged(), "{what}");
-    checked.is_damaged()
+    Judged { reported: checked.is_damaged(), untold }
 }
 
 #[test]
 fn a_flipped_bit_anywhere_is_reported_or_harmless() {
     let sample = sample();
-    assert!(!judge(&sample, Arc::new(sample.device.copy()), "whole"));
+    assert!(!judge(&sample, Arc::new(sample.device.copy()), "whole").reported);
     let mut random = Random(5);
     let (mut flips, mut reported) = (0, 0);
     for block in 0..sample.device.size() / 4096 {
@@ -89,7 +102,7 @@ fn a_flipped_bit_anywhere_is_reported_or_harmless() {
             byte[0] ^= 1 << random.below(8);
             device.write_at(offset, &byte).unwrap();
             flips += 1;
-            reported += u32::from(judge(&sample, Arc::new(device), &format!("flip at {offset}")));
+            reported += u32::from(judge(&sample, Arc::new(device), &format!("flip at {offset}")).reported);
         }
     }
     assert!(reported > flips / 8 && reported < flips, "{reported} of {flips}");
@@ -149,7 +162,7 @@ fn an_unreadable_block_is_reported_and_the_rest_stays_within_reach() {
     let sample = sample();
     for block in 4..sample.device.size() / 4096 {
         let device = Arc::new(Unreadable { inner: sample.device.copy(), block });
-        let reported = judge(&sample, device, &format!("unreadable {block}"));
+        let reported = judge(&sample, device, &format!("unreadable {block}")).reported;
         let used = block < 4 + 4 * 2;
         assert!(reported || !used, "{block}");
     }
@@ -164,7 +177,7 @@ fn a_segment_whose_header_is_gone_is_found_by_the_next_one() {
         let device = sample.device.copy();
         device.write_at(segment * 16384, &[0xAA; 8192]).unwrap();
         let device = Arc::new(device);
-        assert!(!judge(&sample, device.clone(), &format!("segment {segment}")));
+        assert!(!judge(&sample, device.clone(), &format!("segment {segment}")).reported);
         let opened = open(device, 1);
         assert_eq!((opened.report.rescued_segments, opened.records.len()), (1, sample.records.len()));
     }
@@ -172,7 +185,7 @@ fn a_segment_whose_header_is_gone_is_found_by_the_next_one() {
     let device = sample.device.copy();
     device.write_at(3 * 16384, &[0; 8192]).unwrap();
     device.write_at(4 * 16384, &[0; 8192]).unwrap();
-    assert!(judge(&sample, Arc::new(device), "two segments"));
+    assert!(judge(&sample, Arc::new(device), "two segments").reported);
 }
 
 #[test]
@@ -183,7 +196,7 @@ fn damage_stays_reported_after_writing_has_gone_on() {
     let used = open(Arc::new(sample.device.copy()), 1).report.segments;
     device.write_at(u64::from(used - 1) * 16384 + 8192, &[0; 8192]).unwrap();
     let device = Arc::new(device);
-    assert!(judge(&sample, device.clone(), "before"));
+    assert!(judge(&sample, device.clone(), "before").reported);
     for opening in 0..3 {
         let mut opened = open(device.clone(), opening);
         assert!(opened.report.is_damaged(), "{opening}");
