@@ -11,6 +11,7 @@ mod server;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use harness::World;
@@ -36,15 +37,19 @@ fn holds(medium: &str, what: &str, times: usize, before: Counts, after: Counts, 
     assert!(kib >= 1.0 && flushes >= 0.01, "{what}: {kib} KiB, {flushes} flushes");
 }
 
-/// A loop device over a file, detached when the test ends.
+/// A loop device over a file, detached when the test ends. One at a time: servers on partitions share the console's socket.
 struct Loop {
     device: PathBuf,
     _folder: Folder,
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl Loop {
     /// None, and a word about it, where the machine has none to give.
     fn new(size: u64) -> Option<Loop> {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = Folder::new();
         let image = folder.0.join("disk");
         std::fs::File::create(&image).and_then(|file| file.set_len(size)).expect("a file");
@@ -52,7 +57,7 @@ impl Loop {
             let output = try_run(Command::new("losetup").args(words).arg(&image), b"");
             if output.status.success() {
                 let device = PathBuf::from(text(&output.stdout).trim());
-                return Some(Loop { device, _folder: folder });
+                return Some(Loop { device, _folder: folder, _alone: alone });
             }
         }
         eprintln!("no loop device here: what the block layer sees is not measured");
