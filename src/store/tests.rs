@@ -9,6 +9,7 @@ use crate::types::{Class, FlagChange, Flags, FolderId, Time, Uid, UidSet};
 
 mod buried;
 mod compaction;
+mod quota;
 mod snapshots;
 
 const INBOX: FolderId = FolderId::INBOX;
