@@ -184,8 +184,9 @@
 //! | a fetch of something rotten | reads its whole segment |
 //! | program | 48 KiB |
 //!
-//! It is worth it: a page of a card that goes bad is the ordinary way to lose mail, and a store that is not full pays 1.7 % for getting it back. Below
-//! 1 MiB it is not: in segments of 256 KiB two blocks of 64 bring compaction from below 2.5 to 2.56 bytes a byte, and such stores have less than 64 MiB.
+//! It is worth it: a page of a card that goes bad is the ordinary way to lose mail, and a store that is not full pays 1.7 % for getting it
+//! back. Below 1 MiB it is not: in segments of 256 KiB two blocks of 64 bring compaction from below 2.5 to 2.56 bytes a byte, and such stores
+//! have less than 64 MiB.
 //!
 //! # Snapshot
 //! Portions, each a frame, all with the position of the first one as their number, numbered from 0 on, in any mixture with other frames:
