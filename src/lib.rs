@@ -38,6 +38,7 @@
 //! - *body*: the bytes of a message; *structure*: its MIME part tree, envelope and offsets; *piece*: up to 64 KiB of a body.
 //! - *frame*: one entry of the journal; *segment*: a few MiB of frames; *record*: a fact that the state is made of.
 //! - *summary*: what a stretch of a segment says, again, at the segment's end; *snapshot*: all that is true, said again: caches, both of them.
+//! - *parity*: what a sealed segment's lost blocks are made good from, behind its summaries.
 //! - *durable*: survives a power cut from now on; *tail*: where the journal ends; *torn*: a frame that was never wholly written.
 //! - *bucket*, *class*: a mailbox's fixed share of the store; *charge*: what a message takes of it.
 //! - *view*: what a session has been told of a folder; *tombstone*: an expunged message that some view still shows.
