@@ -58,7 +58,7 @@ fn three_ways_of_opening_say_the_same_wherever_the_power_is_cut() {
     let look = |device: &dyn Device, what: &str| {
         spared.fetch_add(u64::from(agree(device, what) > 0), Ordering::Relaxed);
     };
-    let seen = share("three ways of opening", seeds(4), |seed| storm(10 + seed, ROOMY, 64 * 1024, &look));
+    let seen = share("three ways of opening", seeds(6), |seed| storm(10 + seed, ROOMY, 64 * 1024, &look));
     tell_counts("three ways of opening", seen);
     let (states, spared) = (seen[..10].iter().sum::<u64>(), spared.into_inner());
     proof::count("of those", "opened by a snapshot", spared);

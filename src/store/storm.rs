@@ -243,7 +243,7 @@ pub(crate) fn tell_counts(what: &str, seen: Seen) {
 
 #[test]
 fn nothing_told_is_lost_while_segments_are_used_again() {
-    let seen = share("segments used again", seeds(4), |seed| storm(seed, 25, 32 * 1024, &|_, _| {}));
+    let seen = share("segments used again", seeds(8), |seed| storm(seed, 25, 32 * 1024, &|_, _| {}));
     tell_counts("segments used again", seen);
     assert!(seen[..10].iter().sum::<u64>() > 2000 && seen[2] > 200 && seen[7] > 100, "{seen:?}");
 }

@@ -269,14 +269,14 @@ fn a_store_closed_in_order_goes_on_in_its_segment_and_any_other_in_a_fresh_one()
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_dead_comes_back() {
-    let counts = share("journal", seeds(12), |seed| storm(seed, None));
+    let counts = share("journal", seeds(24), |seed| storm(seed, None));
     tell_counts("the journal", counts);
 }
 
 #[test]
 fn the_same_holds_when_a_flush_has_failed_before() {
     let counts =
-        share("journal, a flush has failed", seeds(6), |seed| storm(100 + seed, Some(1 + seed * 2 % 14)));
+        share("journal, a flush has failed", seeds(12), |seed| storm(100 + seed, Some(1 + seed * 2 % 14)));
     tell_counts("the journal, a flush has failed before", counts);
 }
 
