@@ -187,6 +187,7 @@ impl Batch {
                     members: fresh.members.hash(&self.superblock.key),
                     snapshot: fresh.snapshot.map_or(0, |snapshot| snapshot.id),
                     snapshot_from: fresh.snapshot.map_or(0, |snapshot| snapshot.from),
+                    uses: fresh.members.uses(),
                 };
                 let block = HeaderBlock { header, before: segment };
                 block.write(&fresh.members, &self.superblock, &mut out.buffer);

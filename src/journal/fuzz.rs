@@ -287,7 +287,12 @@ fn sign_all(memory: &Memory, superblock: &Superblock) {
             continue;
         }
         for copy in [0, BLOCK_BYTES] {
-            let members = superblock.key.hash(&[&segment[copy + 320..copy + BLOCK_BYTES]]);
+            // The list, without the incarnation at the end of each sector.
+            let mut list = segment[copy + 320..copy + 512].to_vec();
+            for sector in segment[copy + 512..copy + BLOCK_BYTES].chunks_exact(512) {
+                list.extend_from_slice(&sector[..504]);
+            }
+            let members = superblock.key.hash(&[&list]);
             segment[copy + 88..copy + 96].copy_from_slice(&members.to_le_bytes());
             let hash = superblock.key.hash(&[&segment[copy..copy + 120]]);
             segment[copy + 120..copy + 128].copy_from_slice(&hash.to_le_bytes());

@@ -1,28 +1,35 @@
 //! Opening a store, steps 1 and 2: which segments there are, and which of them are the journal. The words are those of [`super`].
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 
 use super::SEGMENT_START;
 use super::recovery::{Member, Scan};
-use super::segment::{HeaderBlock, Members, SegmentHeader};
+use super::segment::{End, HeaderBlock, Members, SegmentHeader};
 use super::snapshot::Snapshot;
 use super::window::Window;
 use crate::limits::BLOCK_BYTES;
 
-/// What had been freed when the header of this sequence was written, which names these members.
-struct Freed(u64, Option<Members>);
+/// Uses of segments that are over, as other headers tell.
+struct Over {
+    /// Sequence of the newest header that is known to have been durable, and the members that it names.
+    durable: Option<(u64, Members)>,
+    /// By index: the highest sequence of the segments that others say they follow.
+    followed: BTreeMap<u32, u64>,
+}
 
-impl Freed {
-    /// Whether what the segment held under this sequence had been freed: also where it is a member again, of a batch that was torn.
-    fn held(&self, index: u32, sequence: u64) -> bool {
-        sequence <= self.0 && self.1.as_ref().is_some_and(|members| !members.has(index))
+impl Over {
+    /// Whether this use of a segment is: also where the segment is a member again, of a batch that was torn.
+    fn is(&self, index: u32, sequence: u64) -> bool {
+        let freed = |(durable, members): &(u64, Members)| sequence <= *durable && !members.has(index);
+        self.durable.as_ref().is_some_and(freed)
+            || self.followed.get(&index).is_some_and(|last| sequence < *last)
     }
 }
 
 impl Scan<'_> {
-    /// Step 1: every segment's header. One good copy is enough of a member that the header of another member names: elsewhere the second
-    /// one may be of a later use, whose batch was torn.
+    /// Step 1: every segment's header. One copy is enough of members where the newest header vouches for all that was found of them; else the
+    /// second one may be of a later use, whose first copy has not arrived.
     pub(super) fn read_headers(&mut self) -> io::Result<(Vec<Option<HeaderBlock>>, Option<Members>)> {
         let count = self.superblock.segment_count;
         let mut headers: Vec<Option<HeaderBlock>> = vec![None; count as usize];
@@ -48,20 +55,13 @@ impl Scan<'_> {
                     newest = Some((header.sequence, members));
                 }
             }
-            self.hear_claims(&headers);
-            let freed = self.freed(&headers);
-            let is_member = |index: u32| newest.as_ref().is_some_and(|(_, newest)| newest.has(index));
-            let members = headers.iter().flatten().filter(|block| is_member(block.header.index));
-            let named: BTreeSet<(u32, u64)> =
-                members.map(|block| (block.header.follows.index, block.header.follows.incarnation)).collect();
-            let vouched = |index: u32| {
-                let header = headers[index as usize].map(|block| (index, block.header.incarnation));
-                let sequence = headers[index as usize].map_or(0, |block| block.header.sequence);
-                let named = header.is_some_and(|header| named.contains(&header));
-                !self.verify && is_member(index) && named && !freed.held(index, sequence)
-            };
+            let incarnation = |index: u32| headers[index as usize].map(|block| block.header.incarnation);
+            let members = newest.as_ref().map(|(_, members)| members).filter(|_| !self.verify);
+            let members = members.filter(|members| members.are(&self.superblock.key, incarnation));
+            let vouched = |index: u32| members.is_some_and(|members| members.has(index));
             first = (0..self.mark).filter(|index| !second[*index as usize] && !vouched(*index)).collect();
         }
+        self.hear_claims(&headers);
         Ok((headers, newest.map(|(_, members)| members)))
     }
 
@@ -75,12 +75,18 @@ impl Scan<'_> {
         }
     }
 
-    /// Step 2, first part: what the newest header that is known to have been durable does not name.
-    fn freed(&self, headers: &[Option<HeaderBlock>]) -> Freed {
-        let durable = headers.iter().flatten().map(|block| block.header);
-        let durable = durable.filter(|header| header.first_position <= self.state.covered);
-        let newest = durable.max_by_key(|header| header.sequence);
-        newest.map_or(Freed(0, None), |header| Freed(header.sequence, self.members_of(&header)))
+    /// Step 2, first part: which uses of segments are over, whatever still stands there.
+    fn over(&self, headers: &[Option<HeaderBlock>]) -> Over {
+        let headers = || headers.iter().flatten().map(|block| block.header);
+        let durable = headers().filter(|header| header.first_position <= self.state.covered);
+        let durable = durable.max_by_key(|header| header.sequence);
+        let durable = durable.and_then(|header| Some((header.sequence, self.members_of(&header)?)));
+        let mut followed = BTreeMap::new();
+        for End { index, sequence, .. } in headers().map(|header| header.follows) {
+            let last = followed.entry(index).or_insert(sequence);
+            *last = sequence.max(*last);
+        }
+        Over { durable, followed }
     }
 
     /// One copy of a header. An error only where the other one is not good either.
@@ -124,14 +130,14 @@ impl Scan<'_> {
         newest: Option<&Members>,
     ) -> (Vec<Member>, Vec<u32>) {
         let Some(newest) = newest else { return (Vec::new(), Vec::new()) };
-        let freed = self.freed(headers);
+        let over = self.over(headers);
         let mut lost = Vec::new();
         let mut blocks: Vec<(HeaderBlock, bool)> = Vec::new();
         for index in (0..self.superblock.segment_count).filter(|index| newest.has(*index)) {
             let found = headers.get(index as usize).copied().flatten();
-            match found.filter(|block| !freed.held(index, block.header.sequence)) {
+            match found.filter(|block| !over.is(index, block.header.sequence)) {
                 Some(block) => blocks.push((block, false)),
-                None => match self.rescue(headers, index, &freed) {
+                None => match self.rescue(headers, index, &over) {
                     Some(header) => blocks.push((HeaderBlock { header, before: None }, true)),
                     None => lost.push(index),
                 },
@@ -146,7 +152,7 @@ impl Scan<'_> {
                 Some(before) if before.header.is(&follows) => {
                     (before.end, before.regular) = (Some(follows), header.regular);
                 }
-                _ if lost.contains(&follows.index) && !freed.held(follows.index, follows.sequence) => {
+                _ if lost.contains(&follows.index) && !over.is(follows.index, follows.sequence) => {
                     missing = Some(follows.position)
                 }
                 Some(before) => (before.open, before.regular) = (true, true),
@@ -159,9 +165,9 @@ impl Scan<'_> {
 
     /// The copy of a header that the next segment keeps. The segment may have been used again since that copy was made, and have
     /// lost its newer header: it is believed only where its first frame stands.
-    fn rescue(&self, headers: &[Option<HeaderBlock>], index: u32, freed: &Freed) -> Option<SegmentHeader> {
+    fn rescue(&self, headers: &[Option<HeaderBlock>], index: u32, over: &Over) -> Option<SegmentHeader> {
         let copies = headers.iter().flatten().filter_map(|block| block.before);
-        let copies = copies.filter(|copy| copy.index == index && !freed.held(index, copy.sequence));
+        let copies = copies.filter(|copy| copy.index == index && !over.is(index, copy.sequence));
         let header = copies.max_by_key(|copy| copy.sequence)?;
         let mut window = Window::new(self.device, self.superblock, &header);
         let first = header.first_position;

@@ -215,9 +215,10 @@
 //!   counts.
 //!
 //! # What recovery decides, and why
-//! 1. *Headers.* Of the segments before the mark, the better of each one's two copies; hash, index and key must fit. Of a member that another
-//!    member's header names one good copy is enough. The cache is forgotten before anything is read: a page whose write-back has failed looks
-//!    well there.
+//! 1. *Headers.* Of the segments before the mark, the better of each one's two copies; hash, index and key must fit. Where the first copies of all
+//!    members are of the uses that the newest header means, those of the members suffice; else the second ones are read: the first one may be of
+//!    an earlier use, where the newer one has not arrived, and the second has. The cache is forgotten before anything is read: a page whose
+//!    write-back has failed looks well there.
 //! 2. *The chain.* The newest header names the members; their sequences are their order, and each says where the one before it ends.
 //!    This is a declaration, not an inference: what lies behind a place that was followed, and segments that are not named, were abandoned
 //!    (by a recovery that cut a torn tail, or by a failed flush) or freed, however whole they look.
@@ -226,7 +227,8 @@
 //!    there for an older header. (`reclaim` has the rest of the argument.)
 //!    A torn batch can leave a header that names segments of the same batch of which nothing has arrived, and which still say what they said
 //!    when they were freed. So one more header is asked: the newest that is known to have been durable (some header claims its first position).
-//!    What has a sequence up to that one's and is not named by it had been freed, and is no member, nor is a copy of its header.
+//!    What has a sequence up to that one's and is not named by it had been freed, and is no member, nor is a copy of its header; nor is what has
+//!    a lower sequence than another header says its segment has.
 //!    If a member's header is gone, the copy in the segment that followed it replaces it, provided that the copy's first frame stands there:
 //!    the copy may be older than the segment's last use. If there is none, the segment is lost, and is reported.
 //!    A member whose follower has been freed ends with its last frame; an end frame says which that was.

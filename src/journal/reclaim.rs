@@ -468,8 +468,9 @@ impl Journal {
             .filter(|leaving| leaving.after <= durable)
             .map(|leaving| leaving.index)
             .collect();
-        let left = self.members.iter().map(|member| member.index).filter(|index| !freed.contains(index));
-        (Members::new(left), freed)
+        let left = self.members.iter().map(|member| (member.index, member.incarnation));
+        let left = left.filter(|(index, _)| !freed.contains(index));
+        (Members::new(&self.superblock.key, left), freed)
     }
 
     /// A header is durable that does not name this segment any more.

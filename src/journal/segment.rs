@@ -42,6 +42,8 @@ pub(super) struct SegmentHeader {
     /// A whole snapshot: position of its first frame, and sequence of the oldest segment that is read with it. 0: none.
     pub snapshot: u64,
     pub snapshot_from: u64,
+    /// Of all members, with this one: which use of each it is.
+    pub uses: u64,
 }
 
 impl SegmentHeader {
@@ -64,6 +66,7 @@ impl SegmentHeader {
         bytes[88..96].copy_from_slice(&self.members.to_le_bytes());
         bytes[96..104].copy_from_slice(&self.snapshot.to_le_bytes());
         bytes[104..112].copy_from_slice(&self.snapshot_from.to_le_bytes());
+        bytes[112..120].copy_from_slice(&self.uses.to_le_bytes());
         let hash = key.hash(&[&bytes[..120]]);
         bytes[120..].copy_from_slice(&hash.to_le_bytes());
         bytes
@@ -92,6 +95,7 @@ impl SegmentHeader {
             members: word::u64(bytes, 88),
             snapshot: word::u64(bytes, 96),
             snapshot_from: word::u64(bytes, 104),
+            uses: word::u64(bytes, 112),
         })
     }
 
@@ -103,7 +107,10 @@ impl SegmentHeader {
 
 /// Which segments belong to the journal: a bit for each, the lowest of a byte first. As long as a header block has room for.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Members(Vec<u8>);
+pub(super) struct Members {
+    bits: Vec<u8>,
+    uses: u64,
+}
 
 /// Most segments of a store: the list of members must fit a header block.
 pub(super) const SEGMENTS_MAX: u32 = (MEMBERS_BYTES * 8) as u32;
@@ -115,43 +122,58 @@ const SECTOR_BYTES: usize = 512;
 const STAMP_BYTES: usize = 8;
 
 impl Members {
-    pub(super) fn new(indexes: impl Iterator<Item = u32>) -> Members {
-        let mut bits = vec![0; MEMBERS_BYTES];
-        for index in indexes {
+    /// Of segments, by index and incarnation.
+    pub(super) fn new(key: &Key, segments: impl Iterator<Item = (u32, u64)>) -> Members {
+        let (mut bits, mut uses) = (vec![0; MEMBERS_BYTES], 0);
+        for (index, incarnation) in segments {
             if let Some(byte) = bits.get_mut(index as usize / 8) {
                 *byte |= 1 << (index % 8);
             }
+            uses ^= key.hash(&[&index.to_le_bytes(), &incarnation.to_le_bytes()]);
         }
-        Members(bits)
+        Members { bits, uses }
+    }
+
+    /// Whether each of them is in the use that is meant.
+    pub(super) fn are(&self, key: &Key, incarnation: impl Fn(u32) -> Option<u64>) -> bool {
+        let indexes = (0..SEGMENTS_MAX).filter(|index| self.has(*index));
+        let found: Option<Vec<(u32, u64)>> =
+            indexes.map(|index| Some((index, incarnation(index)?))).collect();
+        found.is_some_and(|found| Members::new(key, found.into_iter()).uses == self.uses)
+    }
+
+    /// Of all of them together: which use of each it is.
+    pub(super) fn uses(&self) -> u64 {
+        self.uses
     }
 
     pub(super) fn has(&self, index: u32) -> bool {
-        self.0.get(index as usize / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
+        self.bits.get(index as usize / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
     }
 
     pub(super) fn hash(&self, key: &Key) -> u64 {
-        key.hash(&[&self.0])
+        key.hash(&[&self.bits])
     }
 
     /// The list of a block whose header is this one. None, too, where a sector of the block is of another writing: a torn header must not
     /// become whole when what was missing of it is written by a later one.
     pub(super) fn read(block: &[u8], header: &SegmentHeader, key: &Key) -> Option<Members> {
-        let mut members = Vec::with_capacity(MEMBERS_BYTES);
-        members.extend_from_slice(block.get(MEMBERS_AT..SECTOR_BYTES)?);
+        let mut bits = Vec::with_capacity(MEMBERS_BYTES);
+        bits.extend_from_slice(block.get(MEMBERS_AT..SECTOR_BYTES)?);
         for sector in block.get(SECTOR_BYTES..BLOCK_BYTES)?.chunks_exact(SECTOR_BYTES) {
             let (list, stamp) = sector.split_at(SECTOR_BYTES - STAMP_BYTES);
             if stamp != header.incarnation.to_le_bytes() {
                 return None;
             }
-            members.extend_from_slice(list);
+            bits.extend_from_slice(list);
         }
-        let members = Members(members);
+        let members = Members { bits, uses: header.uses };
         (members.hash(key) == header.members).then_some(members)
     }
 
     /// Appends the list to what goes before it in the block.
     fn write(&self, incarnation: u64, out: &mut Vec<u8>) {
-        let (first, rest) = self.0.split_at(SECTOR_BYTES - MEMBERS_AT);
+        let (first, rest) = self.bits.split_at(SECTOR_BYTES - MEMBERS_AT);
         out.extend_from_slice(first);
         for list in rest.chunks_exact(SECTOR_BYTES - STAMP_BYTES) {
             out.extend_from_slice(list);
@@ -211,6 +233,7 @@ mod tests {
             members: 12,
             snapshot: 13,
             snapshot_from: 14,
+            uses: 15,
         };
         let bytes = header.encode(&key);
         assert_eq!(bytes[..8], *b"PostfSeg");
@@ -226,26 +249,33 @@ mod tests {
     #[test]
     fn members_are_bits_and_their_hash_tells_a_flip() {
         let key = Key::new([3; 16]);
-        let members = Members::new([0, 9, SEGMENTS_MAX - 1].into_iter());
-        assert_eq!(members.0[..2], [1, 2]);
+        let members = Members::new(&key, [(0, 1), (9, 1), (SEGMENTS_MAX - 1, 1)].into_iter());
+        assert_eq!(members.bits[..2], [1, 2]);
         for index in [0, 9, SEGMENTS_MAX - 1] {
             assert!(members.has(index) && !members.has(index ^ 1));
         }
         assert!(!members.has(SEGMENTS_MAX));
-        assert_ne!(members.hash(&key), Members::new([0, 9].into_iter()).hash(&key));
+        assert!(members.are(&key, |_| Some(1)));
+        assert!(!members.are(&key, |index| Some(1 + u64::from(index == 9))));
+        assert!(!members.are(&key, |index| (index != 9).then_some(1)));
+        assert_ne!(members.hash(&key), Members::new(&key, [(0, 1), (9, 1)].into_iter()).hash(&key));
     }
 
     #[test]
     fn a_sector_of_another_writing_makes_a_block_bad() {
         let key = Key::new([3; 16]);
-        let members = Members::new([0, 9].into_iter());
+        let members = Members::new(&key, [(0, 1), (9, 1)].into_iter());
         let block = |incarnation| {
             let mut block = vec![0; MEMBERS_AT];
             members.write(incarnation, &mut block);
             block
         };
-        let header =
-            SegmentHeader { incarnation: 7, members: members.hash(&key), ..SegmentHeader::default() };
+        let header = SegmentHeader {
+            incarnation: 7,
+            members: members.hash(&key),
+            uses: members.uses,
+            ..SegmentHeader::default()
+        };
         let (one, other) = (block(7), block(8));
         assert_eq!(one.len(), BLOCK_BYTES);
         assert!(Members::read(&one, &header, &key) == Some(members.clone()));
