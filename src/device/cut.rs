@@ -93,6 +93,8 @@ pub struct Cut {
     pub(super) operations: u64,
     /// How often what is durable has changed.
     pub(super) generation: u64,
+    /// What is discarded stays as it was, as on a card that takes no hints.
+    pub(super) ignores_discards: bool,
 }
 
 impl Cut {
@@ -103,7 +105,12 @@ impl Cut {
 
     /// The medium after the power has come back.
     pub fn survive(&self, outcome: Outcome, seed: u64) -> Memory {
-        Memory::of(self.size, self.left(outcome, seed))
+        self.with(self.left(outcome, seed))
+    }
+
+    fn with(&self, image: Image) -> Memory {
+        let Cut { size, ignores_discards, .. } = *self;
+        Memory::running(Cut { size, durable: image, ignores_discards, ..Cut::default() })
     }
 
     /// The machine as it is if the power does not go: what is read comes from its cache, and what no flush has covered still waits.
@@ -270,7 +277,7 @@ impl Outcomes {
         for (outcome, seed) in wanted {
             let image = cut.left(outcome, seed);
             if self.seen.insert(cut.fingerprint(&image)) {
-                states.push(Left { outcome, seed, memory: Memory::of(cut.size, image) });
+                states.push(Left { outcome, seed, memory: cut.with(image) });
             }
         }
         states

@@ -85,11 +85,13 @@ pub struct Memory {
 impl Memory {
     /// A medium of `size` bytes, all zeros.
     pub fn new(size: u64) -> Memory {
-        Memory::of(size, Image::default())
+        Memory::running(Cut { size, ..Cut::default() })
     }
 
-    pub(super) fn of(size: u64, image: Image) -> Memory {
-        Memory::running(Cut { size, durable: image, ..Cut::default() })
+    /// A medium that takes no hints: what is discarded stays as it was.
+    pub fn ignoring_discards(self) -> Memory {
+        self.inner().cut.ignores_discards = true;
+        self
     }
 
     pub(super) fn running(cut: Cut) -> Memory {
@@ -283,7 +285,7 @@ impl Device for Memory {
         Ok(())
     }
 
-    /// At once and for good: whoever still needs what was there finds zeros.
+    /// At once and for good: whoever still needs what was there finds zeros. Or not at all.
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
         if !within(self.size, offset, length) {
             return Err(beyond_the_end());
@@ -291,6 +293,9 @@ impl Device for Memory {
         let mut inner = self.inner();
         if inner.off {
             return Err(no_power());
+        }
+        if inner.cut.ignores_discards {
+            return Ok(());
         }
         inner.current.erase(offset, length);
         inner.cut.durable.erase(offset, length);
