@@ -118,8 +118,6 @@ pub(crate) fn bodies(shared: &Shared, device: &Memory, what: &str) -> Vec<BodyId
 /// A store with one mailbox, in which nothing has happened.
 pub(crate) fn fresh(seed: u64, segments: u64, segment_bytes: u32) -> Life {
     let device = Memory::new(segments * u64::from(segment_bytes));
-    // What a freed segment held is still there when it is used again, or it is not.
-    let device = if seed.is_multiple_of(2) { device } else { device.ignoring_discards() };
     let mut random = Random(seed);
     let options = Format { segment_bytes: Some(segment_bytes), force: false };
     format(&device, &options, &mut |bytes| random.fill(bytes)).expect("formats");
