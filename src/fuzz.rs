@@ -170,7 +170,10 @@ fn edits() -> Vec<Vec<u8>> {
     let headers = [8, 40, 80, 4096, 8192 + 4, 8192 + 8, 8192 + 16, 8192 + 32, 16384 + 64, 16384 + 24];
     let edits: Vec<u8> =
         headers.iter().flat_map(|at: &u16| [at.to_le_bytes()[0], at.to_le_bytes()[1], 5]).collect();
-    [0, 1, 2, 3].iter().map(|how| [&[*how][..], &edits].concat()).collect()
+    let mut seeds: Vec<Vec<u8>> = [0, 1, 2, 3].iter().map(|how| [&[*how][..], &edits].concat()).collect();
+    // Of two good copies of a header one has another sequence.
+    seeds.push(vec![1, 8, 0x80, 0]);
+    seeds
 }
 
 fn cache_edits() -> Vec<Vec<u8>> {

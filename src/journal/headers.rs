@@ -5,7 +5,7 @@ use std::io;
 
 use super::SEGMENT_START;
 use super::recovery::{Member, Scan};
-use super::segment::{HeaderBlock, Members, SegmentHeader};
+use super::segment::{End, HeaderBlock, Members, SegmentHeader};
 use super::snapshot::Snapshot;
 use super::window::Window;
 use crate::limits::BLOCK_BYTES;
@@ -40,10 +40,12 @@ impl Scan<'_> {
             }
             let is_member = |index: u32| newest.as_ref().is_some_and(|(_, newest)| newest.has(index));
             let members = headers.iter().flatten().filter(|block| is_member(block.header.index));
-            let named: BTreeSet<(u32, u64)> =
-                members.map(|block| (block.header.follows.index, block.header.follows.incarnation)).collect();
+            let named: Vec<End> = members.map(|block| block.header.follows).collect();
+            let named: BTreeSet<(u32, u64, u64)> =
+                named.iter().map(|end| (end.index, end.incarnation, end.sequence)).collect();
             let vouched = |index: u32| {
-                let header = headers[index as usize].map(|block| (index, block.header.incarnation));
+                let header = headers[index as usize].map(|block| block.header);
+                let header = header.map(|header| (index, header.incarnation, header.sequence));
                 !self.verify && is_member(index) && header.is_some_and(|header| named.contains(&header))
             };
             first = (0..self.mark).filter(|index| !second[*index as usize] && !vouched(*index)).collect();
