@@ -1,4 +1,4 @@
-//! A store that is full to the last segment: there is always room to expunge, and room comes back.
+//! A store that is full to the last segment, and one in which only flags change: there is always room to expunge, and room comes back.
 //!
 //! With segments as stores have them: 256 KiB is the least that a format chooses. Deliberate: not with the 16 KiB of other tests, of which
 //! two blocks hold frames: what compaction must say again of one takes one of them, so such a store is full at half.
@@ -10,25 +10,26 @@ use super::super::storm::{lines, open};
 use super::super::*;
 use crate::device::{Memory, Outcome, Random};
 use crate::journal::{Format, format};
-use crate::types::{Class, Flags, FolderId, Uid, UidSet};
+use crate::types::{Class, FlagChange, Flags, FolderId, Uid, UidSet};
 
 const INBOX: FolderId = FolderId::INBOX;
 const ANNA: AccountId = AccountId(1);
 
-/// A store of so many segments, with a mailbox that may hold more than it has.
-fn office(segments: u64, segment_bytes: u32) -> (Arc<Memory>, Shared) {
+/// A store of so many segments, with mailboxes that may hold more than it has.
+fn office(segments: u64, segment_bytes: u32, accounts: u32) -> (Arc<Memory>, Shared) {
     let device = Memory::new((segments + 1) * u64::from(segment_bytes));
     let mut random = Random(1);
     let options = Format { segment_bytes: Some(segment_bytes), force: false };
     format(&device, &options, &mut |bytes| random.fill(bytes)).expect("formats");
     let device = Arc::new(device);
     let (shared, _) = open(&device, 1).expect("opens");
-    let (address, phc) = ("anna@example.test".into(), "phc".into());
-    let (class, bucket_bytes) = (Class::S, 1 << 40);
-    let added = Record::AccountAdded { account: ANNA, address, class, bucket_bytes, phc };
-    let (folder, name, uid_validity, special) = (INBOX, "INBOX".into(), u32::MAX - 9, None);
-    let inbox = Record::FolderAdded { account: ANNA, folder, name, uid_validity, special };
-    shared.lock().record(ANNA, &[added, inbox]).expect("there is room");
+    for account in (1..=accounts).map(AccountId) {
+        let (address, phc) = (format!("user{account}@example.test"), "phc".into());
+        let added = Record::AccountAdded { account, address, class: Class::S, bucket_bytes: 1 << 40, phc };
+        let (folder, name, uid_validity, special) = (INBOX, "INBOX".into(), u32::MAX - account.0, None);
+        let inbox = Record::FolderAdded { account, folder, name, uid_validity, special };
+        shared.lock().record(account, &[added, inbox]).expect("there is room");
+    }
     shared.lock().commit().expect("commits");
     (device, shared)
 }
@@ -86,7 +87,7 @@ fn is_as_it_was(device: &Arc<Memory>, shared: &Shared) {
 
 /// Fills a store, and then in rounds expunges some and fills it again. Returns which part of raw was live when nothing more went in.
 fn fill(segments: u64, segment_bytes: u32, size: usize) -> f64 {
-    let (device, shared) = office(segments, segment_bytes);
+    let (device, shared) = office(segments, segment_bytes, 1);
     let mut part = 1.0f64;
     // Two segments' worth: room is made by whole segments.
     let some = 2 * segment_bytes as usize / size;
@@ -118,4 +119,33 @@ fn a_store_at_a_hundred_percent_expunges_and_receives_again() {
     eprintln!("live when full: {live:.2?} with segments of 256 KiB, 1 MiB and 4 MiB");
     // What all buckets together may promise is less than this of 64 segments, which a store has at least; of 16 and of 10 four are kept back, too.
     assert!(live[0] > 0.75 && live[1] > 0.6 && live[2] > 0.45, "{live:?}");
+}
+
+#[test]
+fn two_hundred_users_toggle_single_flags_for_ever() {
+    for (segment_bytes, times) in [(256u32 << 10, 4000), (1 << 20, 6000)] {
+        let (device, shared) = office(64, segment_bytes, 200);
+        // About what all buckets together may promise.
+        let live = 64 * segment_bytes as usize / 32 * 22;
+        for nth in 0..live / 61_440 {
+            deliver(&shared, AccountId(1 + nth as u32 % 200), 60_000).expect("that much is promised");
+        }
+        (1..=200).for_each(|account| deliver(&shared, AccountId(account), 100).expect("so is this"));
+        let mut needs = Position::default();
+        let before = (shared.lock().journal.freed_segments(), device.bytes_written());
+        for nth in 0..times {
+            let account = AccountId(1 + nth % 200);
+            let view = shared.access(&mut needs).open(account, INBOX, false).expect("opens");
+            let change = if nth / 200 % 2 == 0 { FlagChange::Add } else { FlagChange::Remove };
+            let one = UidSet(vec![(Uid(1), Uid(1))]);
+            let set = shared.access(&mut needs).flags_set(&view, &one, change, Flags::SEEN, None);
+            set.unwrap_or_else(|error| panic!("{segment_bytes}: flag {nth}: {error:?}"));
+            shared.lock().commit().expect("commits");
+        }
+        let freed = shared.lock().journal.freed_segments() - before.0;
+        let written = (device.bytes_written() - before.1) as f64 / f64::from(times) / 4096.0;
+        eprintln!("{segment_bytes}: {freed} segments freed, {written:.2} blocks written a flag");
+        assert!(freed >= 10 && written < 1.5, "{freed} {written}");
+        is_as_it_was(&device, &shared);
+    }
 }
