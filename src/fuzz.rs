@@ -170,7 +170,10 @@ fn edits() -> Vec<Vec<u8>> {
     let headers = [8, 40, 80, 4096, 8192 + 4, 8192 + 8, 8192 + 16, 8192 + 32, 16384 + 64, 16384 + 24];
     let edits: Vec<u8> =
         headers.iter().flat_map(|at: &u16| [at.to_le_bytes()[0], at.to_le_bytes()[1], 5]).collect();
-    [0, 1, 2, 3].iter().map(|how| [&[*how][..], &edits].concat()).collect()
+    let mut seeds: Vec<Vec<u8>> = [0, 1, 2, 3].iter().map(|how| [&[*how][..], &edits].concat()).collect();
+    // Of two good copies of a header one has another sequence.
+    seeds.push(vec![1, 8, 0x80, 0]);
+    seeds
 }
 
 fn cache_edits() -> Vec<Vec<u8>> {
@@ -188,12 +191,17 @@ fn summaries() -> Vec<Vec<u8>> {
     let mut fields = [0; 37];
     (fields[0], fields[8]) = (1, 2);
     let entries = [0, 0x20, 0, 0, 0xC8, 0x20, 0, 0, 3, 1, 2, 3, 1, 2, 3, 1, 2, 60];
-    vec![[&[55][..], &fields, &entries, &[9, 3, 0, 0, 0, 0, 0, 0, 0, 3]].concat()]
+    // The highest position is the last of one, and another follows.
+    let highest = [&[17][..], &[0xFF; 17], &[1; 4]].concat();
+    vec![[&[55][..], &fields, &entries, &[9, 3, 0, 0, 0, 0, 0, 0, 0, 3]].concat(), highest]
 }
 
 /// Three bodies: with a structure, alone, with further pieces.
 fn places() -> Vec<Vec<u8>> {
-    vec![vec![0x0B, 0x81, 0x10, 0x64, 1, 0x0A, 0x09, 0x81, 0x02, 0x64, 0x0D, 3, 9, 3, 1, 7, 0, 5, 9]]
+    let usual = vec![0x0B, 0x81, 0x10, 0x64, 1, 0x0A, 0x09, 0x81, 0x02, 0x64, 0x0D, 3, 9, 3, 1, 7, 0, 5, 9];
+    // Bodies of so high numbers that they could not be told again.
+    let high = [&[0xF8][..], &[0xFF; 8], &[0x01, 0xF9], &[0xFF; 8], &[0x01, 9, 1]].concat();
+    vec![usual, high]
 }
 
 fn golden() -> Vec<Vec<u8>> {

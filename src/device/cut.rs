@@ -95,8 +95,6 @@ pub struct Cut {
     pub(super) operations: u64,
     /// How often what is durable has changed.
     pub(super) generation: u64,
-    /// What is discarded stays as it was, as on a card that takes no hints.
-    pub(super) ignores_discards: bool,
 }
 
 impl Cut {

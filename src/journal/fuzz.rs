@@ -270,15 +270,9 @@ fn goes_on(device: Arc<Memory>, superblock: &Superblock) {
     }
 }
 
-/// Signs the mark, every header of a segment with its members, every summary, and a frame where there is one's magic number, with its
-/// payload.
+/// Signs every header of a segment with its members, every summary, and a frame where there is one's magic number, with its payload. Not the
+/// mark: one that is too low is true of no store, and what is written next would be behind older headers.
 fn sign_all(memory: &Memory, superblock: &Superblock) {
-    let mut mark = [0; 24];
-    for block in [2, 3].map(|block| block * BLOCK_BYTES as u64) {
-        memory.read_at(block, &mut mark).expect("inside");
-        let hash = superblock.key.hash(&[&mark[..16]]);
-        memory.write_at(block + 16, &hash.to_le_bytes()).expect("inside");
-    }
     let mut segment = vec![0; superblock.segment_bytes as usize];
     for index in 0..superblock.segment_count {
         let base = superblock.base(index);

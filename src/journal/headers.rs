@@ -55,9 +55,11 @@ impl Scan<'_> {
                     newest = Some((header.sequence, members));
                 }
             }
-            let incarnation = |index: u32| headers[index as usize].map(|block| block.header.incarnation);
+            let found = |index: u32| {
+                headers[index as usize].map(|block| (block.header.sequence, block.header.incarnation))
+            };
             let members = newest.as_ref().map(|(_, members)| members).filter(|_| !self.verify);
-            let members = members.filter(|members| members.are(&self.superblock.key, incarnation));
+            let members = members.filter(|members| members.are(&self.superblock.key, found));
             let vouched = |index: u32| members.is_some_and(|members| members.has(index));
             first = (0..self.mark).filter(|index| !second[*index as usize] && !vouched(*index)).collect();
         }

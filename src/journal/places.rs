@@ -76,7 +76,7 @@ pub(super) fn hear(index: &mut Index, told: &[u8]) -> Option<()> {
     let (mut rest, mut before) = (told, Before::default());
     while !rest.is_empty() {
         let head = take_varint(&mut rest)?;
-        before.body = before.body.checked_add(head >> BITS)?;
+        before.body = before.body.checked_add(head >> BITS).filter(|body| *body <= u64::MAX >> BITS)?;
         let body = BodyId(before.body);
         let mut place = |bit| if head & bit == 0 { Some(None) } else { before.take(&mut rest) };
         let (first, structure) = (place(FIRST)?, place(STRUCTURE)?);

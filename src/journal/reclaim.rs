@@ -468,7 +468,7 @@ impl Journal {
             .filter(|leaving| leaving.after <= durable)
             .map(|leaving| leaving.index)
             .collect();
-        let left = self.members.iter().map(|member| (member.index, member.incarnation));
+        let left = self.members.iter().map(|member| (member.index, (member.sequence, member.incarnation)));
         let left = left.filter(|(index, _)| !freed.contains(index));
         (Members::new(&self.superblock.key, left), freed)
     }

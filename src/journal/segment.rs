@@ -121,24 +121,26 @@ const SECTOR_BYTES: usize = 512;
 /// Bytes of the incarnation at the end of each sector but the first, which has it in the header.
 const STAMP_BYTES: usize = 8;
 
+/// Sequence and incarnation of a segment.
+type Use = (u64, u64);
+
 impl Members {
-    /// Of segments, by index and incarnation.
-    pub(super) fn new(key: &Key, segments: impl Iterator<Item = (u32, u64)>) -> Members {
+    /// Of segments, each by its index and what tells this use from others: its sequence and its incarnation.
+    pub(super) fn new(key: &Key, segments: impl Iterator<Item = (u32, Use)>) -> Members {
         let (mut bits, mut uses) = (vec![0; MEMBERS_BYTES], 0);
-        for (index, incarnation) in segments {
+        for (index, (sequence, incarnation)) in segments {
             if let Some(byte) = bits.get_mut(index as usize / 8) {
                 *byte |= 1 << (index % 8);
             }
-            uses ^= key.hash(&[&index.to_le_bytes(), &incarnation.to_le_bytes()]);
+            uses ^= key.hash(&[&index.to_le_bytes(), &sequence.to_le_bytes(), &incarnation.to_le_bytes()]);
         }
         Members { bits, uses }
     }
 
     /// Whether each of them is in the use that is meant.
-    pub(super) fn are(&self, key: &Key, incarnation: impl Fn(u32) -> Option<u64>) -> bool {
+    pub(super) fn are(&self, key: &Key, found: impl Fn(u32) -> Option<Use>) -> bool {
         let indexes = (0..SEGMENTS_MAX).filter(|index| self.has(*index));
-        let found: Option<Vec<(u32, u64)>> =
-            indexes.map(|index| Some((index, incarnation(index)?))).collect();
+        let found: Option<Vec<(u32, Use)>> = indexes.map(|index| Some((index, found(index)?))).collect();
         found.is_some_and(|found| Members::new(key, found.into_iter()).uses == self.uses)
     }
 
@@ -249,22 +251,25 @@ mod tests {
     #[test]
     fn members_are_bits_and_their_hash_tells_a_flip() {
         let key = Key::new([3; 16]);
-        let members = Members::new(&key, [(0, 1), (9, 1), (SEGMENTS_MAX - 1, 1)].into_iter());
+        let members = Members::new(&key, [0, 9, SEGMENTS_MAX - 1].map(|index| (index, (1, 1))).into_iter());
         assert_eq!(members.bits[..2], [1, 2]);
         for index in [0, 9, SEGMENTS_MAX - 1] {
             assert!(members.has(index) && !members.has(index ^ 1));
         }
         assert!(!members.has(SEGMENTS_MAX));
-        assert!(members.are(&key, |_| Some(1)));
-        assert!(!members.are(&key, |index| Some(1 + u64::from(index == 9))));
-        assert!(!members.are(&key, |index| (index != 9).then_some(1)));
-        assert_ne!(members.hash(&key), Members::new(&key, [(0, 1), (9, 1)].into_iter()).hash(&key));
+        assert!(members.are(&key, |_| Some((1, 1))));
+        assert!(!members.are(&key, |index| Some((1, 1 + u64::from(index == 9)))));
+        assert!(!members.are(&key, |index| (index != 9).then_some((1, 1))));
+        assert_ne!(
+            members.hash(&key),
+            Members::new(&key, [0, 9].map(|index| (index, (1, 1))).into_iter()).hash(&key)
+        );
     }
 
     #[test]
     fn a_sector_of_another_writing_makes_a_block_bad() {
         let key = Key::new([3; 16]);
-        let members = Members::new(&key, [(0, 1), (9, 1)].into_iter());
+        let members = Members::new(&key, [0, 9].map(|index| (index, (1, 1))).into_iter());
         let block = |incarnation| {
             let mut block = vec![0; MEMBERS_AT];
             members.write(incarnation, &mut block);

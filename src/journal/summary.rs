@@ -242,7 +242,7 @@ pub(super) fn read(
     let mut floor = superblock.parity_start();
     while let Some(summary) = read_one(device, superblock, header, floor) {
         // Each goes on where the one before it has ended.
-        if found.back().is_some_and(|before| before.last + 1 != summary.first) {
+        if found.back().is_some_and(|before| before.last.checked_add(1) != Some(summary.first)) {
             break;
         }
         floor = summary.floor;
