@@ -33,7 +33,7 @@ impl Scan<'_> {
     pub(super) fn read_headers(&mut self) -> io::Result<(Vec<Option<HeaderBlock>>, Option<Members>)> {
         let count = self.superblock.segment_count;
         let mut headers: Vec<Option<HeaderBlock>> = vec![None; count as usize];
-        let mut newest: Option<(u64, Members)> = None;
+        let mut newest: Option<(SegmentHeader, Members)> = None;
         let (mut first, mut second): (Vec<u32>, Vec<bool>) =
             ((0..self.mark).collect(), vec![false; count as usize]);
         for copy in [0].into_iter().chain(std::iter::repeat(1)) {
@@ -51,16 +51,20 @@ impl Scan<'_> {
                     continue;
                 }
                 headers[index as usize] = Some(block);
-                if newest.as_ref().is_none_or(|(sequence, _)| header.sequence > *sequence) {
-                    newest = Some((header.sequence, members));
+                if newest.as_ref().is_none_or(|(newest, _)| header.sequence > newest.sequence) {
+                    newest = Some((header, members));
                 }
             }
             let found = |index: u32| {
-                headers[index as usize].map(|block| (block.header.sequence, block.header.incarnation))
+                let block = headers.get(index as usize).copied().flatten()?;
+                Some((block.header.sequence, block.header.incarnation))
             };
-            let members = newest.as_ref().map(|(_, members)| members).filter(|_| !self.verify);
-            let members = members.filter(|members| members.are(&self.superblock.key, found));
-            let vouched = |index: u32| members.is_some_and(|members| members.has(index));
+            let vouching = newest.as_ref().filter(|_| !self.verify);
+            let vouching = vouching.filter(|(_, members)| members.are(&self.superblock.key, found));
+            // Nobody vouches for the newest one itself.
+            let vouched = |index: u32| {
+                vouching.is_some_and(|(newest, members)| members.has(index) && newest.index != index)
+            };
             first = (0..self.mark).filter(|index| !second[*index as usize] && !vouched(*index)).collect();
         }
         self.hear_claims(&headers);

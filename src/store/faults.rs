@@ -33,7 +33,8 @@ fn fallen(life: &Life, what: &str) {
     assert_eq!(refused, Err(StoreError::ReadOnly), "{what}");
 }
 
-/// Every fault at every index. Counts faults, states after them, and how often somebody was refused or nothing could be opened; and segments freed without a fault.
+/// Every fault at every index. Counts faults, states after them, and how often somebody was refused or nothing could be opened; and segments
+/// freed without a fault.
 fn faults(seed: u64, segments: u64, segment_bytes: u32) -> [u64; 5] {
     let base = used(seed, segments, segment_bytes);
     let trail = Trail::of(&open(&Arc::new(base.copy()), seed).expect("opens").0);
