@@ -17,7 +17,8 @@ use server::{ANNA, BEN, Folder, PASSWORD, POSTFACH, Server, message, run};
 
 /// The largest message that is taken is 50 MiB, with the trace fields.
 const LARGE_BYTES: usize = 50 * 1024 * 1024 - 1024;
-/// What a connection may cost that takes such a message in, KiB, with what of it is pending for the disk; about 300 are usual.
+/// What a connection may cost that takes such a message in, KiB, with what of it is pending for the disk: about 300, and 300 more
+/// while parity of the segment before is made.
 const RECEIVING_KIB: u64 = 704;
 /// What one may cost that gives such a message out, also to a peer that takes nothing, KiB; about 170 are usual.
 const SENDING_KIB: u64 = 256;

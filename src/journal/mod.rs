@@ -216,9 +216,9 @@
 //!
 //! # What recovery decides, and why
 //! 1. *Headers.* Of the segments before the mark, the better of each one's two copies; hash, index and key must fit. Where the first copies of all
-//!    members are of the uses that the newest header means, those of the members but itself suffice; else the second ones are read: the first
-//!    one may be of an earlier use, where the newer one has not arrived, and the second has. The cache is forgotten before anything is read: a page whose
-//!    write-back has failed looks well there.
+//!    members are of the uses that the newest header means, those of the other members suffice; else the second ones are read, too: the
+//!    first one may be of an earlier use, where the newer one has not arrived, and the second has. The cache is forgotten before anything is
+//!    read: a page whose write-back has failed looks well there.
 //! 2. *The chain.* The newest header names the members; their sequences are their order, and each says where the one before it ends.
 //!    This is a declaration, not an inference: what lies behind a place that was followed, and segments that are not named, were abandoned
 //!    (by a recovery that cut a torn tail, or by a failed flush) or freed, however whole they look.
