@@ -22,8 +22,8 @@ const LARGE_BYTES: usize = 50 * 1024 * 1024 - 1024;
 const RECEIVING_KIB: u64 = 704;
 /// What one may cost that gives such a message out, also to a peer that takes nothing, KiB; about 170 are usual.
 const SENDING_KIB: u64 = 256;
-/// What all of that may leave behind, KiB.
-const LEFT_KIB: u64 = 256;
+/// What all of that may leave behind, KiB: what the allocator keeps, also of parity's buffers.
+const LEFT_KIB: u64 = 512;
 
 /// A message of lines, some of which begin with dots.
 fn large(seed: u64) -> Vec<u8> {
