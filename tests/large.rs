@@ -17,13 +17,12 @@ use server::{ANNA, BEN, Folder, PASSWORD, POSTFACH, Server, message, run};
 
 /// The largest message that is taken is 50 MiB, with the trace fields.
 const LARGE_BYTES: usize = 50 * 1024 * 1024 - 1024;
-/// What a connection may cost that takes such a message in, KiB, with what of it is pending for the disk: up to 572 are usual; it
-/// was about 300 without parity.
-const RECEIVING_KIB: u64 = 704;
+/// What a connection may cost that takes such a message in, KiB, with what of it is pending for the disk: up to 330 are usual.
+const RECEIVING_KIB: u64 = 384;
 /// What one may cost that gives such a message out, also to a peer that takes nothing, KiB; about 170 are usual.
 const SENDING_KIB: u64 = 256;
-/// What all of that may leave behind, KiB: 350 are usual.
-const LEFT_KIB: u64 = 512;
+/// What all of that may leave behind, KiB: 230 are usual.
+const LEFT_KIB: u64 = 256;
 
 /// A message of lines, some of which begin with dots.
 fn large(seed: u64) -> Vec<u8> {

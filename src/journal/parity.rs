@@ -105,6 +105,7 @@ impl Head {
 }
 
 /// The XOR of each column, and the CRC of each block, as they are read.
+#[derive(Default)]
 pub(super) struct Columns {
     sums: Vec<[u8; BLOCK_BYTES]>,
     checksums: Vec<u32>,

@@ -120,7 +120,7 @@ impl Protect {
         let floor = floor.max(end.next_multiple_of(BLOCK));
         self.add(device, floor / BLOCK, limit / BLOCK)?;
         let SegmentHeader { index, incarnation, .. } = self.header;
-        let columns = std::mem::replace(&mut self.columns, Columns::new(&self.superblock));
+        let columns = std::mem::take(&mut self.columns);
         let bytes = columns.finish(&self.superblock, incarnation, (self.last, end), floor);
         device.write_at(self.superblock.base(index) + limit, &bytes).ok()?;
         Some(Stage::Written)

@@ -58,13 +58,16 @@ fn discard(device: &dyn Device, ranges: &[(u64, u64)]) {
 
 /// One step of parity, where there is nothing else to do at all. By the thread that writes batches: no segment is used again meanwhile.
 fn protect<'a>(shared: &'a Shared, mut store: MutexGuard<'a, Store>) -> MutexGuard<'a, Store> {
+    if !store.parity_due() {
+        return store;
+    }
     let Some(mut protect) = store.journal_mut().next_protect() else { return store };
     let device = Arc::clone(store.journal().device());
     drop(store);
     protect.step(&*device);
     store = shared.lock();
     store.journal_mut().protected(protect);
-    if store.journal().parity_due() {
+    if store.parity_due() {
         shared.announce();
     }
     store
@@ -190,7 +193,7 @@ impl Progress {
                     self.publish(&store, &accounts);
                     committed(&store, accounts.contains(&AccountId::SETTINGS));
                     let idle = store.journal().pending_bytes() == 0;
-                    let more = store.journal().pressure() > Pressure::None || store.journal().parity_due();
+                    let more = store.journal().pressure() > Pressure::None || store.parity_due();
                     if idle && more || store.snapshot_due() {
                         shared.announce();
                     }

@@ -100,6 +100,12 @@ impl Store {
         });
     }
 
+    /// Whether parity is to be made: not while a message comes in, whose memory it would add to. Whoever sends it writes something at the end.
+    pub fn parity_due(&self) -> bool {
+        let receiving = self.incoming.iter().rev().any(|(_, alive)| alive.strong_count() > 0);
+        !receiving && self.journal.parity_due()
+    }
+
     /// Whether a piece of so many bytes would be taken now.
     pub fn takes_piece(&self, bytes: usize) -> bool {
         self.journal.takes_body(bytes)
