@@ -28,8 +28,8 @@ impl Over {
 }
 
 impl Scan<'_> {
-    /// Step 1: every segment's header. One copy is enough of members where the newest header vouches for all that was found of them; else the
-    /// second one may be of a later use, whose first copy has not arrived.
+    /// Step 1: every segment's header. One copy is enough of members where the newest header vouches for all that was found of them, and which
+    /// nobody can have written over; else the second one may be of a later use, whose first copy has not arrived.
     pub(super) fn read_headers(&mut self) -> io::Result<(Vec<Option<HeaderBlock>>, Option<Members>)> {
         let count = self.superblock.segment_count;
         let mut headers: Vec<Option<HeaderBlock>> = vec![None; count as usize];
@@ -55,19 +55,21 @@ impl Scan<'_> {
                     newest = Some((header, members));
                 }
             }
+            self.hear_claims(&headers);
             let found = |index: u32| {
                 let block = headers.get(index as usize).copied().flatten()?;
                 Some((block.header.sequence, block.header.incarnation))
             };
             let vouching = newest.as_ref().filter(|_| !self.verify);
             let vouching = vouching.filter(|(_, members)| members.are(&self.superblock.key, found));
+            let untouched = vouching.and_then(|_| self.untouched(&headers));
             // Nobody vouches for the newest one itself.
-            let vouched = |index: u32| {
-                vouching.is_some_and(|(newest, members)| members.has(index) && newest.index != index)
+            let vouched = |index| {
+                vouching.is_some_and(|(newest, _)| newest.index != index)
+                    && untouched.as_ref().is_some_and(|untouched| untouched.has(index))
             };
             first = (0..self.mark).filter(|index| !second[*index as usize] && !vouched(*index)).collect();
         }
-        self.hear_claims(&headers);
         Ok((headers, newest.map(|(_, members)| members)))
     }
 
@@ -81,11 +83,30 @@ impl Scan<'_> {
         }
     }
 
+    /// The newest header that is known to have been durable.
+    fn durable(&self, headers: &[Option<HeaderBlock>]) -> Option<SegmentHeader> {
+        let headers = headers.iter().flatten().map(|block| block.header);
+        headers
+            .filter(|header| header.first_position <= self.state.covered)
+            .max_by_key(|header| header.sequence)
+    }
+
+    /// The segments that nobody can have written over: all headers name them, from the newest on that is known to have been durable. The last one
+    /// that really was is among them, and only what it does not name is used again.
+    fn untouched(&self, headers: &[Option<HeaderBlock>]) -> Option<Members> {
+        let since = self.durable(headers)?;
+        let headers = headers.iter().flatten().map(|block| block.header);
+        let mut untouched = self.members_of(&since)?;
+        for header in headers.filter(|header| header.sequence > since.sequence) {
+            untouched.keep(&self.members_of(&header)?);
+        }
+        Some(untouched)
+    }
+
     /// Step 2, first part: which uses of segments are over, whatever still stands there.
     fn over(&self, headers: &[Option<HeaderBlock>]) -> Over {
+        let durable = self.durable(headers);
         let headers = || headers.iter().flatten().map(|block| block.header);
-        let durable = headers().filter(|header| header.first_position <= self.state.covered);
-        let durable = durable.max_by_key(|header| header.sequence);
         let durable = durable.and_then(|header| Some((header.sequence, self.members_of(&header)?)));
         let mut followed = BTreeMap::new();
         for End { index, sequence, .. } in headers().map(|header| header.follows) {

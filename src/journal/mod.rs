@@ -77,7 +77,7 @@
 //! | 88 | 8 | hash of the members |
 //! | 96 | 8 | the newest whole snapshot: position of its first frame; 0: there is none |
 //! | 104 | 8 | sequence of the oldest segment that is read with it |
-//! | 112 | 8 | 0 |
+//! | 112 | 8 | uses of the members: XOR of the hash of each one's index (4 bytes), sequence and incarnation |
 //! | 120 | 8 | hash of bytes 0 to 119 |
 //!
 //! # Frame
@@ -215,9 +215,13 @@
 //!   counts.
 //!
 //! # What recovery decides, and why
-//! 1. *Headers.* Of the segments before the mark, the better of each one's two copies; hash, index and key must fit. Where the first copies of all
-//!    members are of the uses that the newest header means, those of the other members suffice; else the second ones are read, too: the
-//!    first one may be of an earlier use, where the newer one has not arrived, and the second has. The cache is forgotten before anything is
+//! 1. *Headers.* Of the segments before the mark, the better of each one's two copies; hash, index and key must fit. The first copy may be of
+//!    an earlier use, where the newer one has not arrived, and the second has. So the second one is read, too, but of segments of which it
+//!    is known better: the first copies of all members are of the uses that the newest header means; and all headers name the segment,
+//!    from the newest on that is known to have been durable (some header claims its first position). The headers of one torn batch agree with each
+//!    other, though a later batch has used their segments again; but the last header that really was durable is among those asked, and no segment
+//!    that it names has been written over.
+//!    The cache is forgotten before anything is
 //!    read: a page whose write-back has failed looks well there.
 //! 2. *The chain.* The newest header names the members; their sequences are their order, and each says where the one before it ends.
 //!    This is a declaration, not an inference: what lies behind a place that was followed, and segments that are not named, were abandoned

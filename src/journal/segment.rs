@@ -153,6 +153,13 @@ impl Members {
         self.bits.get(index as usize / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
     }
 
+    /// Only those that are of the others, too, whatever their uses.
+    pub(super) fn keep(&mut self, others: &Members) {
+        for (byte, other) in self.bits.iter_mut().zip(&others.bits) {
+            *byte &= other;
+        }
+    }
+
     pub(super) fn hash(&self, key: &Key) -> u64 {
         key.hash(&[&self.bits])
     }

@@ -45,7 +45,7 @@ fn open(device: Arc<dyn Device>, seed: u64) -> Opened {
     let mut read = Vec::new();
     let mut visit = |found: Found<'_>| read.push((found.position.0, found.serial.0, found.payload.to_vec()));
     let (checked, _) = examine(device.as_ref(), &mut visit).unwrap();
-    assert!(checked.is_damaged() || records == read, "{checked}");
+    assert!(checked.is_damaged() || records == read, "{checked}\n{report}");
     Opened { journal, report, checked, records }
 }
 

@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::ops::Range;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -68,7 +69,11 @@ pub fn share<const N: usize>(
             if item >= items.end {
                 return;
             }
-            let counts = act(item);
+            let acting = panic::catch_unwind(AssertUnwindSafe(|| act(item)));
+            let counts = acting.unwrap_or_else(|failed| {
+                tell(format_args!("{what}: failed with POSTFACH_CRASH_FIRST={item}"));
+                panic::resume_unwind(failed)
+            });
             let mut sums = sums.lock().unwrap_or_else(|failed| failed.into_inner());
             for (sum, count) in sums.0.iter_mut().zip(counts) {
                 *sum += count;
@@ -87,7 +92,7 @@ pub fn share<const N: usize>(
         work();
         for other in others {
             // With the message of the one that failed.
-            other.join().unwrap_or_else(|failed| std::panic::resume_unwind(failed));
+            other.join().unwrap_or_else(|failed| panic::resume_unwind(failed));
         }
     });
     let sums = sums.into_inner().unwrap_or_else(|failed| failed.into_inner());

@@ -216,3 +216,43 @@ fn what_a_freed_segment_held_stays_dead() {
     eprintln!("{states} states");
     assert!(u64::from(states) > seeds * 1000 / stride, "{states}");
 }
+
+/// A batch of three segments: to go on with.
+fn three(device: &Arc<Memory>, body: u64) -> Vec<u32> {
+    let mut journal = open(device.clone(), 7 + body).journal;
+    let before: BTreeSet<u32> = journal.members.iter().map(|member| member.index).collect();
+    for piece in 0..3 {
+        journal.append_body(ANNA, BodyId(body), piece, vec![body as u8; 6000]).unwrap();
+    }
+    journal.append_record(ANNA, Serial(body), vec![body as u8]).unwrap();
+    commit(&mut journal);
+    journal.members.iter().map(|member| member.index).filter(|index| !before.contains(index)).collect()
+}
+
+/// The first copies of the headers of a torn batch agree with each other. A second torn batch has left only the second copy of one.
+#[test]
+fn a_torn_batch_does_not_vouch_for_its_own_segments() {
+    let device = Arc::new(store_of(16, 16384, 1));
+    three(&device, 1);
+    // Blocks of the segments that a batch has used, by their number in the segment, that have arrived.
+    let torn = |device: &Arc<Memory>, body: u64, arrived: &[&[u64]]| {
+        let whole = Arc::new(device.copy());
+        let segments = three(&whole, body);
+        let left = Arc::new(device.copy());
+        for (index, blocks) in segments.iter().zip(arrived) {
+            for block in *blocks {
+                let (mut bytes, at) = ([0; 4096], (u64::from(*index) + 1) * 16384 + block * 4096);
+                whole.read_at(at, &mut bytes).unwrap();
+                left.write_at(at, &bytes).unwrap();
+            }
+        }
+        left.flush().unwrap();
+        (left, segments)
+    };
+    let (once, segments) = torn(&device, 2, &[&[0, 1], &[0, 1], &[0, 1]]);
+    let (twice, again) = torn(&once, 3, &[&[1, 2, 3]]);
+    assert_eq!(segments, again);
+    let opened = open(twice, 9);
+    assert!(!opened.report.is_damaged() && !opened.checked.is_damaged(), "{}", opened.report);
+    assert_eq!(opened.report.segments, opened.checked.segments);
+}
