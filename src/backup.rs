@@ -161,9 +161,8 @@ fn look(device: &dyn Device) -> Result<Survey, Error> {
     let mut before: Option<Survey> = None;
     for _round in 0..ROUNDS_MAX {
         let survey = journal::survey(device)?;
-        let lost = |survey: &Survey| (survey.report.lost.clone(), survey.report.unreadable.clone());
         let steady = survey.segments.iter().all(|segment| survey.is_same(device, segment));
-        let again = before.as_ref().is_some_and(|before| lost(before) == lost(&survey));
+        let again = before.as_ref().is_some_and(|before| before.is_as(&survey));
         if steady && (again || !survey.report.is_damaged()) {
             return Ok(survey);
         }

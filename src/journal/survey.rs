@@ -6,9 +6,10 @@
 use super::recovery::Recovered;
 use super::segment::{HeaderBlock, SegmentHeader};
 use super::superblock::Superblock;
-use super::{OpenError, Report, Trust, index, tail};
+use super::{Lost, OpenError, Report, Trust, index, tail};
 use crate::device::Device;
 use crate::limits::BLOCK_BYTES;
+use crate::types::Position;
 
 /// The segments of a store at some moment.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ pub struct Surveyed {
 pub fn survey(device: &dyn Device) -> Result<Survey, OpenError> {
     let mut index = index::Index::default();
     let (superblock, recovered) = tail::recover(device, &mut index, &mut |_| {}, Trust::Snapshot, u64::MAX)?;
-    let Recovered { chain, leaving, report, .. } = recovered;
+    let Recovered { chain, leaving, mut report, .. } = recovered;
     let last = chain.len().saturating_sub(1);
     let surveyed = |header: &SegmentHeader, sealed| Surveyed {
         index: header.index,
@@ -51,10 +52,21 @@ pub fn survey(device: &dyn Device) -> Result<Survey, OpenError> {
     };
     let kept = chain.iter().enumerate().map(|(number, kept)| surveyed(&kept.header, number < last));
     let mut segments: Vec<Surveyed> = kept.collect();
-    // A header whose batch was torn says that these are free. Without it, and a copy goes without it, they are members as before.
+    let mut gone = Vec::new();
+    // A header whose batch was torn says that these are free. Without it, and a copy goes without it, they are members as before; and where they
+    // are not to be found, it will say so. (Beside a server: the batch was not torn. Its segment has come and gone while this looked.)
     for index in leaving {
-        segments.extend(headers(device, &superblock, index).next().map(|header| surveyed(&header, true)));
+        let older =
+            |header: &SegmentHeader| segments.last().is_some_and(|last| header.sequence < last.sequence);
+        match headers(device, &superblock, index).find(older) {
+            Some(header) => gone.push(surveyed(&header, true)),
+            None => {
+                let (first, last) = (Position(0), Position(0));
+                report.lose(Lost { first, last, offset: superblock.base(index), frame: None });
+            }
+        }
     }
+    segments.extend(gone);
     segments.sort_unstable_by_key(|segment| segment.sequence);
     Ok(Survey { segments, superblock, report })
 }
@@ -73,6 +85,12 @@ fn headers<'a>(
 }
 
 impl Survey {
+    /// Whether another look has found the same segments, and misses the same.
+    pub fn is_as(&self, other: &Survey) -> bool {
+        let missing = |survey: &Survey| (survey.report.lost.clone(), survey.report.unreadable.clone());
+        self.segments == other.segments && missing(self) == missing(other)
+    }
+
     /// Whether the segment is still in the same use. What was read of it before is then what it held.
     pub fn is_same(&self, device: &dyn Device, segment: &Surveyed) -> bool {
         headers(device, &self.superblock, segment.index)
