@@ -211,17 +211,20 @@ fn golden() -> Vec<Vec<u8>> {
     vec![digits.filter_map(byte).collect()]
 }
 
+/// Each in memory of its own.
+fn owned<const N: usize>(texts: [&[u8]; N]) -> Vec<Vec<u8>> {
+    texts.map(<[u8]>::to_vec).to_vec()
+}
+
 fn messages() -> Vec<Vec<u8>> {
-    [
+    owned([
         &include_bytes!("../tests/messages/mixed-related-alternative.eml")[..],
         include_bytes!("../tests/messages/digest.eml"),
         include_bytes!("../tests/messages/rfc2231.eml"),
         include_bytes!("../tests/messages/odd-addresses.eml"),
         include_bytes!("../tests/messages/encoded-words.eml"),
         include_bytes!("../tests/messages/outer-ends-inner.eml"),
-    ]
-    .map(<[u8]>::to_vec)
-    .to_vec()
+    ])
 }
 
 fn encoded() -> Vec<Vec<u8>> {
@@ -234,7 +237,7 @@ fn encoded() -> Vec<Vec<u8>> {
 }
 
 fn commands() -> Vec<Vec<u8>> {
-    [
+    owned([
         &b"a LOGIN anna@example.test {5+}\r\nhello\r\nb SELECT \"INBOX\" (CONDSTORE)\r\n"[..],
         b"c UID FETCH 1:*,5 (FLAGS BODY.PEEK[1.2.HEADER.FIELDS (To \"Cc\")]<0.99>) (CHANGEDSINCE 7)\r\n",
         b"d SEARCH RETURN () CHARSET UTF-8 OR (SINCE 1-Jan-2026 NOT BODY {3+}\r\nabc) HEADER X \"y\" MODSEQ 4\r\n",
@@ -244,21 +247,17 @@ fn commands() -> Vec<Vec<u8>> {
         b"MAIL FROM:<anna@example.test> SIZE=100 BODY=8BITMIME SMTPUTF8\r\n",
         b"AUTH PLAIN AGEAYg==\r\n",
         b"RETR 12\r\n.\r\n..x\r\n",
-    ]
-    .map(<[u8]>::to_vec)
-    .to_vec()
+    ])
 }
 
 fn values() -> Vec<Vec<u8>> {
-    [
+    owned([
         &b"Tue, 24 Nov 2026 10:00:00 +0100 (CET)"[..],
         b"<@a.test,@b.test:\"anna b\"@[IPv6:::1]> X=1",
         b"Subject: =?utf-8?B?w6TDtg==?= =?iso-8859-1?Q?=E4_b?=\r\n folded\r\nTo: x\r\n\r\n",
         b"&AOQA9g-/&-x",
         b"iso-2022-jp \x1b$B$\"\x1b(B",
-    ]
-    .map(<[u8]>::to_vec)
-    .to_vec()
+    ])
 }
 
 #[cfg(test)]

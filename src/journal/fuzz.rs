@@ -157,16 +157,20 @@ fn cached() -> &'static (Memory, Superblock, Spans) {
     })
 }
 
+/// Segments that have been used: where each begins, and its bytes.
+fn used(memory: &Memory, superblock: &Superblock) -> impl Iterator<Item = (u64, Vec<u8>)> {
+    let segments = (0..superblock.segment_count).map(|index| {
+        let mut segment = vec![0; superblock.segment_bytes as usize];
+        memory.read_at(superblock.base(index), &mut segment).expect("inside");
+        (superblock.base(index), segment)
+    });
+    segments.filter(|(_, segment)| segment.starts_with(b"PostfSeg"))
+}
+
 /// The mark, the headers of segments, the summaries, and every frame but what bodies hold.
 fn spans(memory: &Memory, superblock: &Superblock) -> Spans {
     let mut spans = vec![(2 * BLOCK_BYTES as u64, 24), (3 * BLOCK_BYTES as u64, 24)];
-    let mut segment = vec![0; superblock.segment_bytes as usize];
-    for index in 0..superblock.segment_count {
-        let base = superblock.base(index);
-        memory.read_at(base, &mut segment).expect("inside");
-        if &segment[..8] != b"PostfSeg" {
-            continue;
-        }
+    for (base, segment) in used(memory, superblock) {
         spans.extend([0, BLOCK_BYTES as u64].map(|copy| (base + copy, 328)));
         for at in (2 * BLOCK_BYTES..segment.len()).step_by(8) {
             if segment[at..at + 2] == frame::MAGIC && segment[at + 2] == 1 {
@@ -273,13 +277,7 @@ fn goes_on(device: Arc<Memory>, superblock: &Superblock) {
 /// Signs every header of a segment with its members, every summary, and a frame where there is one's magic number, with its payload. Not the
 /// mark: one that is too low is true of no store, and what is written next would be behind older headers.
 fn sign_all(memory: &Memory, superblock: &Superblock) {
-    let mut segment = vec![0; superblock.segment_bytes as usize];
-    for index in 0..superblock.segment_count {
-        let base = superblock.base(index);
-        memory.read_at(base, &mut segment).expect("inside");
-        if &segment[..8] != b"PostfSeg" {
-            continue;
-        }
+    for (base, mut segment) in used(memory, superblock) {
         for copy in [0, BLOCK_BYTES] {
             // The list, without the incarnation at the end of each sector.
             let mut list = segment[copy + 320..copy + 512].to_vec();

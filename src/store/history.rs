@@ -388,8 +388,13 @@ impl Access<'_> {
         if promised > self.store.room {
             return Err(NotUndone::Room(from));
         }
+        let risky = after.is_risky();
         records.push(Record::Undone { from, to: self.store.state.settings.history.last });
         self.record(AccountId::SETTINGS, &records).map_err(NotUndone::Store)?;
+        if risky {
+            // The newest word counts: what is on trial was made of what has just been taken back.
+            self.store.trial = None;
+        }
         Ok(commands)
     }
 }

@@ -60,9 +60,13 @@ fn dns_servers(words: &[&str]) -> Result<Vec<IpAddr>, Failure> {
 
 /// Changes the network's settings.
 fn change(call: &mut Call<'_, '_>, edit: impl FnOnce(&mut Network), text: impl Into<Text>) -> Done {
-    let mut network = call.store().settings().network.clone();
+    // In one go: what another console sets in between would be set back, without a word.
+    let mut store = call.store();
+    let mut network = store.settings().network.clone();
     edit(&mut network);
-    call.store().network_set(network).map_err(of_store)?;
+    let done = store.network_set(network);
+    drop(store);
+    done.map_err(of_store)?;
     say(call, text)?;
     if call.facts.machine.is_some() && !call.facts.is_box() {
         return say(call, NOT_OURS);

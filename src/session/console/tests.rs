@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 mod german;
+mod two;
 
 use super::*;
 use crate::device::{Device, Memory};
@@ -12,7 +13,7 @@ use crate::store::{Shared, Store};
 use crate::types::{Position, Time};
 
 struct World {
-    shared: Shared,
+    shared: Arc<Shared>,
     session: Console,
     io: Io,
     closed: bool,
@@ -25,8 +26,13 @@ fn world(mode: Mode) -> World {
     format(&device, &Format { segment_bytes: None, force: false }, &mut |bytes| bytes.fill(7)).unwrap();
     let device: Arc<dyn Device> = Arc::new(device);
     let (store, _) = Store::open(device, &mut |bytes| bytes.fill(9)).unwrap();
+    beside(mode, Arc::new(Shared::new(store)))
+}
+
+/// A console more on the same store.
+fn beside(mode: Mode, shared: Arc<Shared>) -> World {
     let session = Console::new(mode, String::from("AA:BB"));
-    let (shared, io, serve) = (Shared::new(store), Io::default(), |_| JobAnswer::Nobody);
+    let (io, serve) = (Io::default(), |_| JobAnswer::Nobody);
     let mut world = World { shared, session, io, closed: false, serve };
     world.drive(Input::Start);
     world

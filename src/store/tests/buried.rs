@@ -29,12 +29,39 @@ const NEW: FolderId = FolderId(3);
 /// Above wherever the counter begins, which no record says.
 const VALIDITY: u32 = u32::MAX - 999;
 
-/// Everything that records say, each field by name: one that nobody has thought of here would not be compared. First what any change changes.
+/// Everything that records say. Each field by name, and no `..`: the compiler asks about one that nobody has thought of here. First what any
+/// change changes.
 fn facts(state: &State) -> (Serial, Vec<String>) {
-    let State { serial, settings, accounts, uid_validity, account_last, clock, unread_records, .. } = state;
-    let State { next_body: _, parts: _, heirs: _, holds: _, .. } = state;
-    let Settings { position: _, domains, addresses, passwords, aliases, admin, certificate, .. } = settings;
-    let Settings { network, host, time_servers, history, language, .. } = settings;
+    let State {
+        serial,
+        settings,
+        accounts,
+        uid_validity,
+        account_last,
+        clock,
+        unread_records,
+        // The highest of any frame counts, too (`settle`).
+        next_body: _,
+        // Of a process, or of the reading.
+        parts: _,
+        heirs: _,
+        holds: _,
+    } = state;
+    let Settings {
+        // Copies move it.
+        position: _,
+        domains,
+        addresses,
+        passwords,
+        aliases,
+        admin,
+        certificate,
+        network,
+        host,
+        time_servers,
+        history,
+        language,
+    } = settings;
     let passwords: Vec<_> = passwords.iter().map(|(account, (phc, _))| (account, phc)).collect();
     let certificate = certificate.as_ref().map(|shown| (shown.chain.clone(), shown.key.clone()));
     let mut lines = vec![
@@ -43,13 +70,46 @@ fn facts(state: &State) -> (Serial, Vec<String>) {
         format!("{network:?} {host:?} {time_servers:?} {history:?} {language:?}"),
     ];
     for (id, account) in accounts {
-        let Account { id: own, address, class, bucket_bytes, used_bytes, folders, .. } = account;
-        let Account { subscriptions, keywords, folder_last, known, position: _, serial: _, .. } = account;
-        let Account { reserved_bytes: _, pop3: _, .. } = account;
+        let Account {
+            id: own,
+            address,
+            class,
+            bucket_bytes,
+            used_bytes,
+            folders,
+            subscriptions,
+            keywords,
+            folder_last,
+            known,
+            // Copies move them.
+            position: _,
+            serial: _,
+            // Of a process.
+            reserved_bytes: _,
+            pop3: _,
+        } = account;
         lines.push(format!("{id} {own} {address} {class:?} {bucket_bytes} {used_bytes} {known}"));
         lines.push(format!("{subscriptions:?} {keywords:?} {folder_last}"));
         for (id, folder) in folders {
-            let Folder { id: own, name, uid_validity, uid_next, serial, special, unseen, known, .. } = folder;
+            let Folder {
+                id: own,
+                name,
+                uid_validity,
+                uid_next,
+                serial,
+                special,
+                unseen,
+                known,
+                // Told by `live`, as far as they are there.
+                messages: _,
+                // Of a process: who has been told what.
+                tombstones: _,
+                tombstone_serials: _,
+                recent_from: _,
+                changes: _,
+                changes_from: _,
+                views: _,
+            } = folder;
             lines.push(format!("{id} {own} {name} {uid_validity} {uid_next} {serial} {special:?}"));
             lines.push(format!("{unseen} {known} {:?}", folder.live().collect::<Vec<_>>()));
         }
