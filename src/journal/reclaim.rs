@@ -308,22 +308,11 @@ impl Journal {
 
     /// Cost and benefit: what is gained, times how long it is likely to stay so, over what must be copied for it.
     fn choose(&self, record_bytes: u64) -> Option<Victim> {
-        let segment_bytes = u64::from(self.superblock.segment_bytes);
-        let all_records: u64 = self.members.iter().map(|member| member.record_bytes).sum();
-        let live_part = record_bytes.min(all_records) as f64 / all_records.max(1) as f64;
+        let live_part = self.live_part(record_bytes);
         let score = |member: &&Member| {
-            let live = self.index.live_bytes(member.index)
-                + (member.record_bytes as f64 * live_part) as u64
-                + self.snapshots.bytes_in(member.sequence);
-            let dead =
-                self.superblock.parity_start().saturating_sub(SEGMENT_START + member.summary_bytes + live);
-            // What was never written, padding and the rest at the end, comes back in part when it is copied: 64 KiB pieces leave up to
-            // a quarter of the smallest segment. Only what is more than that is a gain, or a segment would be copied for nothing, for ever.
-            let deleted = member.frame_bytes.saturating_sub(live);
-            let enough = deleted >= (segment_bytes / 16).max(BLOCK_BYTES as u64)
-                || dead.saturating_sub(deleted) > segment_bytes / 100 * 28;
+            let (live, dead) = self.gain(member, live_part)?;
             let age = self.end.sequence.saturating_sub(member.sequence) + 1;
-            enough.then(|| age as f64 * dead as f64 / (live + BLOCK_BYTES as u64) as f64)
+            Some(age as f64 * dead as f64 / (live + BLOCK_BYTES as u64) as f64)
         };
         let candidates = self.members.iter().filter(|member| self.may_go(member));
         let best = candidates
@@ -335,6 +324,27 @@ impl Journal {
             first = before;
         }
         Some(Victim::begin(first.sequence, first.first))
+    }
+
+    /// How much of all records is needed, about.
+    fn live_part(&self, record_bytes: u64) -> f64 {
+        let all_records: u64 = self.members.iter().map(|member| member.record_bytes).sum();
+        record_bytes.min(all_records) as f64 / all_records.max(1) as f64
+    }
+
+    /// What must be copied of a segment and what is left then, bytes, if it is enough to be worth it.
+    fn gain(&self, member: &Member, live_part: f64) -> Option<(u64, u64)> {
+        let live = self.index.live_bytes(member.index)
+            + (member.record_bytes as f64 * live_part) as u64
+            + self.snapshots.bytes_in(member.sequence);
+        let dead = self.superblock.parity_start().saturating_sub(SEGMENT_START + member.summary_bytes + live);
+        // What was never written, padding and the rest at the end, comes back in part when it is copied: 64 KiB pieces leave up to
+        // a quarter of the smallest segment. Only what is more than that is a gain, or a segment would be copied for nothing, for ever.
+        let deleted = member.frame_bytes.saturating_sub(live);
+        let segment_bytes = u64::from(self.superblock.segment_bytes);
+        let enough = deleted >= (segment_bytes / 16).max(BLOCK_BYTES as u64)
+            || dead.saturating_sub(deleted) > segment_bytes / 100 * 28;
+        enough.then_some((live, dead))
     }
 
     /// Whether a segment can be emptied at all.
@@ -441,18 +451,55 @@ impl Journal {
         !self.leaving.is_empty() || self.next_portion(record_bytes).is_some()
     }
 
-    /// Where segments are short and some wait for nothing but the next header, makes the next frame begin a fresh segment.
-    /// Something must be appended after this. False: there is nothing to gain.
-    pub fn relieve(&mut self) -> bool {
-        let ready = self.leaving.iter().any(|leaving| leaving.after <= self.durable);
+    /// Where segments are short, and no segment but the one that is written to can be emptied, makes the next frame begin a fresh one, if that
+    /// gains something: its header frees those that wait for nothing else, and what was written to can be emptied, too.
+    /// Something must be appended after this. False: there is nothing to gain. `record_bytes` of all records are needed, about.
+    pub fn relieve(&mut self, record_bytes: u64) -> bool {
+        let ready = self.leaving.iter().filter(|leaving| leaving.after <= self.durable).count();
+        let free = self.free.len() + self.suspect.len();
         let idle = self.pending.is_empty() && !self.in_flight;
-        let room = self.free.len() + self.suspect.len() > SEGMENTS_RESERVED_FOR_RETRY;
-        if !ready || !idle || !room || self.read_only || self.pressure() < Pressure::High {
+        if !idle || self.read_only || self.pressure() < Pressure::High {
             return false;
         }
-        self.relieve = true;
-        self.plan = None;
-        true
+        // One for one gains nothing but a place for what the one written to has none for. Otherwise that one's rest would be given up, it
+        // would be the next to be emptied, into the one just taken, and so on for ever.
+        let full = self.wanted || self.cursor_rest() < self.short_bytes();
+        let gains = match ready {
+            0 => free > SEGMENTS_RESERVED_FOR_RETRY + 1 && full && self.turning_gains(record_bytes, false),
+            1 => {
+                let gains = self.wanted || full && self.turning_gains(record_bytes, true);
+                free > SEGMENTS_RESERVED_FOR_RETRY && gains
+            }
+            _ => free > SEGMENTS_RESERVED_FOR_RETRY,
+        };
+        if gains {
+            (self.relieve, self.wanted) = (true, false);
+            self.plan = None;
+        }
+        gains
+    }
+
+    /// What is left of the segment that is written to, bytes.
+    fn cursor_rest(&self) -> u64 {
+        self.cursor.as_ref().map_or(0, |at| at.floor.saturating_sub(at.offset))
+    }
+
+    /// With less than this left of the segment that is written to, the next changes may find no place there, bytes.
+    fn short_bytes(&self) -> u64 {
+        (u64::from(self.superblock.segment_bytes) / 16).max(2 * BLOCK_BYTES as u64)
+    }
+
+    /// Whether there is more room for what is new, by an eighth of a segment, when the segment that is written to is left for a fresh one:
+    /// where it is worth emptying, that takes what it holds. If not, and it `may_stay`, it is left as it is.
+    fn turning_gains(&self, record_bytes: u64, may_stay: bool) -> bool {
+        let at = self.cursor.as_ref().and_then(|_| self.member(self.end.sequence));
+        let Some(member) = at.and_then(|at| self.members.get(at)) else { return may_stay };
+        // What it would need besides is not there.
+        if member.pinned || self.before_that_goes_first(member).is_some() {
+            return may_stay;
+        }
+        let least = self.cursor_rest() + u64::from(self.superblock.segment_bytes) / 8;
+        self.gain(member, self.live_part(record_bytes)).map_or(may_stay, |(_, dead)| dead >= least)
     }
 
     /// A segment is taken into use, behind the one that ends at `end`. Returns who belongs to the journal from now on, and who does not any more.

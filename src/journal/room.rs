@@ -136,6 +136,7 @@ impl Journal {
         let free = self.free.len() + self.suspect.len();
         let reserve = SEGMENTS_RESERVED_FOR_RETRY + SEGMENTS_RESERVED_FOR_COMPACTION;
         if claimed > self.claimed && free < claimed + reserve {
+            self.wanted |= claimed == self.claimed + 1;
             return Err(AppendError::Full);
         }
         let mut position = self.last;
@@ -167,6 +168,7 @@ impl Journal {
         }
         let fits = self.plan.as_ref().is_some_and(|plan| plan.fits(&self.superblock, &frame.entry()));
         if !self.may_take(fits, frame.kind, frame.copy) {
+            self.wanted |= frame.copy || frame.kind == Kind::Record;
             return Err(AppendError::Full);
         }
         plan_frame(&self.superblock, &mut self.plan, &mut self.claimed, &frame);

@@ -54,6 +54,8 @@ pub struct Journal {
     pub(super) discardable: Vec<u32>,
     /// The next batch takes a fresh segment, whatever is left in this one.
     pub(super) relieve: bool,
+    /// A record or a copy has been refused that a fresh segment would take.
+    pub(super) wanted: bool,
     /// Segments that may be taken, in this order.
     pub(super) free: VecDeque<u32>,
     /// Segments of a batch that failed: taken when there is nothing else.
@@ -138,6 +140,7 @@ impl Journal {
             victim: None,
             protect: None,
             relieve: false,
+            wanted: false,
             freed: 0,
             discardable: Vec::new(),
             free,

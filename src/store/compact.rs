@@ -44,11 +44,12 @@ use super::state::{Account, Folder, State};
 use crate::journal::{AppendError, Kind, Portion, Pressure, Taken};
 use crate::types::{AccountId, BodyId, Flags, FolderId, Serial, Uid, UidSet};
 
-/// About what a message, a folder and a mailbox take in records when compaction has packed them, bytes. Rather too much: what
+/// About what a message, a folder, a mailbox, and an alias or another setting take in records when compaction has packed them, bytes. Rather too much: what
 /// seems needed is not copied in vain.
 const MESSAGE_RECORD_BYTES: u64 = 96;
 const FOLDER_RECORD_BYTES: u64 = 512;
 const ACCOUNT_RECORD_BYTES: u64 = 4096;
+const SETTING_RECORD_BYTES: u64 = 160;
 /// Messages, or ranges of them, in one record.
 pub(super) const PACKED: usize = 64;
 
@@ -69,7 +70,15 @@ impl Store {
         let accounts = self.state.accounts.values();
         let folders = || accounts.clone().flat_map(|account| account.folders.values());
         let messages: u64 = folders().map(|folder| u64::from(folder.count())).sum();
-        messages * MESSAGE_RECORD_BYTES
+        let settings = &self.state.settings;
+        let rest = settings.aliases.len() + settings.domains.len() + settings.history.record_count();
+        let certificate = settings
+            .certificate
+            .as_ref()
+            .map_or(0, |shown| shown.chain.iter().map(Vec::len).sum::<usize>() + shown.key.len());
+        rest as u64 * SETTING_RECORD_BYTES
+            + certificate as u64
+            + messages * MESSAGE_RECORD_BYTES
             + folders().count() as u64 * FOLDER_RECORD_BYTES
             + accounts.count() as u64 * ACCOUNT_RECORD_BYTES
     }
@@ -194,8 +203,11 @@ impl Store {
 
     /// Has the next header written now, where segments wait for nothing else. To be committed.
     pub fn relieve(&mut self) -> bool {
-        let given = self.given();
-        self.journal.relieve() && self.append_copies(&[given]).is_ok()
+        if self.journal.pressure() < Pressure::High {
+            return false;
+        }
+        let (given, record_bytes) = (self.given(), self.record_bytes());
+        self.journal.relieve(record_bytes) && self.append_copies(&[given]).is_ok()
     }
 }
 

@@ -57,6 +57,11 @@ impl History {
         self.entries.iter()
     }
 
+    /// How many records tell of it.
+    pub(super) fn record_count(&self) -> usize {
+        self.entries.iter().map(|entry| 1 + entry.back.len()).sum()
+    }
+
     /// Makes a fact true; again is the same as once. Facts of older entries may come after those of newer ones: compaction has copied them.
     pub(super) fn apply(&mut self, record: &Record) {
         match record {

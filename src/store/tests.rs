@@ -9,6 +9,7 @@ use crate::types::{Class, FlagChange, Flags, FolderId, Time, Uid, UidSet};
 
 mod buried;
 mod compaction;
+mod crowded;
 mod full;
 mod quota;
 mod snapshots;

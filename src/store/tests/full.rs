@@ -16,7 +16,7 @@ const INBOX: FolderId = FolderId::INBOX;
 const ANNA: AccountId = AccountId(1);
 
 /// A store of so many segments, with mailboxes that may hold more than it has.
-fn office(segments: u64, segment_bytes: u32, accounts: u32) -> (Arc<Memory>, Shared) {
+pub(super) fn office(segments: u64, segment_bytes: u32, accounts: u32) -> (Arc<Memory>, Shared) {
     let device = Memory::new((segments + 1) * u64::from(segment_bytes));
     let mut random = Random(1);
     let options = Format { segment_bytes: Some(segment_bytes), force: false };
@@ -35,7 +35,7 @@ fn office(segments: u64, segment_bytes: u32, accounts: u32) -> (Arc<Memory>, Sha
 }
 
 /// A message that cannot be packed; waits for room as who receives does.
-fn deliver(shared: &Shared, account: AccountId, size: usize) -> Result<(), StoreError> {
+pub(super) fn deliver(shared: &Shared, account: AccountId, size: usize) -> Result<(), StoreError> {
     let mut needs = Position::default();
     let kept = shared.access(&mut needs).reserve(account, size as u64)?;
     let body = shared.access(&mut needs).new_body();
@@ -72,7 +72,7 @@ fn expunge(shared: &Shared, first: usize) -> Result<UidSet, StoreError> {
     gone
 }
 
-fn is_as_it_was(device: &Arc<Memory>, shared: &Shared) {
+pub(super) fn is_as_it_was(device: &Arc<Memory>, shared: &Shared) {
     let wanted = lines(&shared.lock().state);
     let device = Arc::new(device.survive(Outcome::Lost, 0));
     let (again, report) = open(&device, 9).expect("opens");
