@@ -259,7 +259,8 @@
 //!    What the device cannot read (twice) counts as acknowledged: it is no torn tail, and a cut there could drop what is whole behind it.
 //!    A body's or structure's payload is read only where no segment header covers its position; elsewhere a fetch or [`verify`] finds rot.
 //!    What cannot be found out: rot in the newest batch, as long as nothing has been written after it, looks torn. A witness is
-//!    written after it when the log has been idle for some seconds, and when the store is closed in order: never on the way to an answer.
+//!    written after it when the log has been idle for some seconds, also since an opening, and when the store is closed in order: never on
+//!    the way to an answer.
 //! 4. *Going on.* A flush, so that what was read (S3) is durable before it is served. Nothing else is written: opening changes nothing.
 //!    The first batch opens a fresh segment that follows the last frame kept, with the next opening's number and a position above all seen.
 //!    So a stale frame behind a cut can never come back: it is behind a followed place, in a segment that no new frame will enter.

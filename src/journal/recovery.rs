@@ -75,6 +75,8 @@ pub(super) struct Recovered {
     /// The highest numbers seen anywhere.
     pub position: u64,
     pub sequence: u64,
+    /// The last frame is a witness.
+    pub witnessed: bool,
     /// The store was closed in order, and the next batch may go on in the last segment: here.
     pub closed: Option<Cursor>,
     pub snapshots: Snapshots,
@@ -120,6 +122,8 @@ pub(super) struct State {
     opening: u32,
     /// Behind the last frame that was kept.
     end: End,
+    /// The last frame kept is a witness.
+    witnessed: bool,
     /// Where the next batch would begin, if the last frame kept is a witness and nothing at all of this segment lies behind it.
     closed: Option<Cursor>,
     /// To verify: what the summaries of the segment say, by position.
@@ -194,7 +198,17 @@ impl<'a> Scan<'a> {
         self.lose_members(kept.as_ref());
         let leaving = self.leaving(kept.as_ref(), used);
         let State {
-            mut members, tallies, end, heard, position, sequence, opening, closed, mut report, ..
+            mut members,
+            tallies,
+            end,
+            heard,
+            position,
+            sequence,
+            opening,
+            witnessed,
+            closed,
+            mut report,
+            ..
         } = self.state;
         members.truncate(used);
         report.segments = used as u32;
@@ -214,7 +228,18 @@ impl<'a> Scan<'a> {
             closed.filter(|_| end.position == position && report.cut.is_none() && !report.is_damaged());
         let snapshots = heard.map(Snapshots::from).unwrap_or_default();
         let mark = self.mark;
-        Ok(Some(Recovered { chain, leaving, end, position, sequence, closed, snapshots, mark, report }))
+        Ok(Some(Recovered {
+            chain,
+            leaving,
+            end,
+            position,
+            sequence,
+            witnessed,
+            closed,
+            snapshots,
+            mark,
+            report,
+        }))
     }
 
     /// Puts what the snapshot tells of segments that were not read in its place. False: something of the snapshot is missing.
@@ -374,6 +399,9 @@ impl<'a> Scan<'a> {
                 }
             }
         };
+        if header.is(&self.state.end) {
+            self.state.witnessed = witness;
+        }
         let damaged = damaged.iter().filter(|last| **last < expected).count() as u32;
         self.state.report.bad_summaries += comparison.wrong + damaged;
         verdict

@@ -157,7 +157,7 @@ impl Journal {
             in_flight: false,
             last: Position(recovered.position),
             durable: Position(recovered.position),
-            witnessed: Position(recovered.position),
+            witnessed: Position(if recovered.witnessed { recovered.position } else { 0 }),
             failed_once: false,
             read_only: false,
             index,

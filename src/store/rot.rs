@@ -17,10 +17,17 @@ fn sample(seed: u64) -> (Memory, Vec<String>) {
     let mut life = fresh(seed, 16, 64 * 1024);
     let mut random = Random(seed);
     let named = |life: &Life| agree(&life.device.copy(), "whole") > 0;
-    while !named(&life) {
-        assert!(life.live(&mut random, 1) && life.device.bytes_written() < 4 << 20, "no snapshot yet");
+    // Where there is no room for a witness there is none, and a snapshot is no longer named when one of its segments is emptied.
+    loop {
+        while !named(&life) {
+            assert!(life.live(&mut random, 1) && life.device.bytes_written() < 8 << 20, "no snapshot yet");
+        }
+        assert!(life.live(&mut random, 6) && life.idle());
+        let witnessed = life.shared.lock().journal.is_witnessed();
+        if witnessed && named(&life) {
+            break;
+        }
     }
-    assert!(life.live(&mut random, 6) && life.idle() && named(&life));
     let told = lines(&life.shared.lock().state);
     (life.device.survive(Outcome::Lost, 0), told)
 }

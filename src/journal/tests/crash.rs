@@ -268,6 +268,32 @@ fn a_store_closed_in_order_goes_on_in_its_segment_and_any_other_in_a_fresh_one()
 }
 
 #[test]
+fn what_an_opening_has_found_gets_a_witness_too() {
+    let device = Arc::new(store_of(16, 32768, 1));
+    let mut journal = open(device.clone(), 5).journal;
+    assert!(journal.is_witnessed(), "there is nothing yet");
+    journal.append_record(BEN, Serial(1), b"the newest".to_vec()).unwrap();
+    commit(&mut journal);
+    drop(journal);
+    let mut journal = open(device.clone(), 6).journal;
+    assert!(!journal.is_witnessed());
+    close(&mut journal);
+    assert!(journal.is_witnessed());
+    let written = device.bytes_written();
+    close(&mut open(device.clone(), 7).journal);
+    assert_eq!(device.bytes_written(), written, "once");
+    // It rots: nobody takes it for torn.
+    for at in (0..device.size()).step_by(4096) {
+        let mut block = [0; 4096];
+        device.read_at(at, &mut block).unwrap();
+        if let Some(found) = block.windows(10).position(|bytes| bytes == b"the newest") {
+            device.write_at(at + found as u64, b"T").unwrap();
+        }
+    }
+    assert!(open(device, 8).report.is_damaged());
+}
+
+#[test]
 fn nothing_acknowledged_is_lost_and_nothing_dead_comes_back() {
     let counts = share("journal", seeds(24), |seed| storm(seed, None));
     tell_counts("the journal", counts);

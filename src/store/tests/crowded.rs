@@ -65,7 +65,7 @@ fn toggles(device: &Arc<Memory>, shared: &Shared, times: u32, serving: bool, wha
     for nth in 0..times {
         let account = AccountId(1 + nth % USERS);
         let view = shared.access(&mut needs).open(account, INBOX, false).expect("opens");
-        let change = if nth / USERS % 2 == 0 { FlagChange::Add } else { FlagChange::Remove };
+        let change = if (nth / USERS).is_multiple_of(2) { FlagChange::Add } else { FlagChange::Remove };
         let one = UidSet(vec![(Uid(1), Uid(1))]);
         let set = shared.access(&mut needs).flags_set(&view, &one, change, Flags::SEEN, None);
         set.unwrap_or_else(|error| panic!("{what}: flag {nth}: {error:?}"));
