@@ -302,3 +302,79 @@ fn a_torn_batch_does_not_vouch_for_its_own_segments() {
     assert!(!opened.report.is_damaged() && !opened.checked.is_damaged(), "{}", opened.report);
     assert_eq!(opened.report.segments, opened.checked.segments);
 }
+
+/// A medium that changes for good while it is looked at: as soon as frames of this segment are read.
+struct Moving {
+    segment: std::ops::Range<u64>,
+    now: std::sync::Mutex<Memory>,
+    then: Memory,
+}
+
+impl Device for Moving {
+    fn size(&self) -> u64 {
+        self.then.size()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<()> {
+        let mut now = self.now.lock().unwrap();
+        if self.segment.contains(&offset) {
+            *now = self.then.copy();
+        }
+        now.read_at(offset, buf)
+    }
+
+    fn write_at(&self, _: u64, _: &[u8]) -> std::io::Result<()> {
+        unreachable!("a look changes nothing")
+    }
+
+    fn flush(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> std::io::Result<()> {
+        unreachable!("a look changes nothing")
+    }
+
+    fn prepare(&self, _: u64, _: u64) -> std::io::Result<()> {
+        unreachable!("a look changes nothing")
+    }
+
+    fn forget_cache(&self, _: u64, _: u64) {}
+}
+
+/// Whoever looks for what to copy has read the newest header; until he reads its frames the segment is gone, and so are those that it had freed.
+#[test]
+fn a_look_beside_a_server_says_what_it_has_missed() {
+    let (base, registers, dead) = used(1);
+    let device = Arc::new(base.ignoring_discards());
+    let mut world = World::open(device.clone(), &[registers], dead, 1, "again");
+    let (mut random, mut seen) = (Random(1), 0);
+    for _ in 0..80 {
+        let uses = |world: &World| -> Vec<(u32, u64)> {
+            world.journal.members.iter().map(|member| (member.index, member.sequence)).collect()
+        };
+        let before = uses(&world);
+        world.work(&mut random, 1);
+        let now = uses(&world);
+        let [.., previous, newest] = now[..] else { continue };
+        let mut gone: Vec<u32> =
+            before.iter().filter(|used| !now.contains(used)).map(|used| used.0).collect();
+        if gone.is_empty() || before.last() != Some(&previous) {
+            continue;
+        }
+        gone.push(newest.0);
+        let superblock = world.journal.superblock().clone();
+        let then = device.copy();
+        for index in gone {
+            let zeros = vec![0; superblock.segment_bytes as usize];
+            then.write_at(superblock.base(index), &zeros).unwrap();
+        }
+        let base = superblock.base(newest.0);
+        let segment = base + SEGMENT_START..base + u64::from(superblock.segment_bytes);
+        let moving = Moving { segment, now: std::sync::Mutex::new(device.copy()), then };
+        let found = survey(&moving).unwrap();
+        assert!(found.report.is_damaged(), "{}", found.report);
+        seen += 1;
+    }
+    assert!(seen > 3, "{seen}");
+}
