@@ -204,9 +204,12 @@ fn a_full_medium_refuses_what_is_new_and_still_expunges() {
     let shared = open(&device).expect("opens");
     let filler = shared.access(&mut Position::default()).new_body();
     let mut piece = 0;
-    while shared.lock().append_piece(filler, piece, vec![9; 20_000]).is_ok() {
-        shared.lock().commit().expect("commits");
-        piece += 1;
+    // What is too large for the rest of a segment still leaves room for what is small.
+    for size in [20_000, 500] {
+        while shared.lock().append_piece(filler, piece, vec![9; size]).is_ok() {
+            shared.lock().commit().expect("commits");
+            piece += 1;
+        }
     }
     assert_eq!(deliver(&shared, 1), Err(StoreError::NoSpace));
     let mut needs = Position::default();

@@ -44,8 +44,8 @@ use super::state::{Account, Folder, State};
 use crate::journal::{AppendError, Kind, Portion, Pressure, Taken};
 use crate::types::{AccountId, BodyId, Flags, FolderId, Serial, Uid, UidSet};
 
-/// About what a message, a folder, a mailbox, and an alias or another setting take in records when compaction has packed them, bytes. Rather too much: what
-/// seems needed is not copied in vain.
+/// About what a message, a folder, a mailbox, and an alias or another setting take in records when compaction has packed them, bytes. Rather
+/// too much: what seems needed is not copied in vain.
 const MESSAGE_RECORD_BYTES: u64 = 96;
 const FOLDER_RECORD_BYTES: u64 = 512;
 const ACCOUNT_RECORD_BYTES: u64 = 4096;
