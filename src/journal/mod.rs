@@ -260,7 +260,8 @@
 //!    A body's or structure's payload is read only where no segment header covers its position; elsewhere a fetch or [`verify`] finds rot.
 //!    What cannot be found out: rot in the newest batch, as long as nothing has been written after it, looks torn. A witness is
 //!    written after it when the log has been idle for some seconds, also since an opening, and when the store is closed in order: never on
-//!    the way to an answer.
+//!    the way to an answer. And the loss of both copies of the newest segment's header, 8 KiB in a row: then the segment before looks like the
+//!    newest one, until another one follows.
 //! 4. *Going on.* A flush, so that what was read (S3) is durable before it is served. Nothing else is written: opening changes nothing.
 //!    The first batch opens a fresh segment that follows the last frame kept, with the next opening's number and a position above all seen.
 //!    So a stale frame behind a cut can never come back: it is behind a followed place, in a segment that no new frame will enter.

@@ -65,7 +65,7 @@ pub struct Report {
     pub lost: Vec<Lost>,
     /// How many there are.
     pub losses: u64,
-    /// Blocks that the device could not read: offsets, bytes. Damage.
+    /// Blocks that the device could not read, at most as many: offsets, bytes. Damage.
     pub unreadable: Vec<u64>,
     /// Segments whose own header is lost and was taken from the next segment. A warning: nothing is missing.
     pub rescued_segments: u32,
