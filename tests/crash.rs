@@ -293,9 +293,10 @@ fn run(world: &mut World, mut told: Model, deeds: &[Deed], notes: &mut Notes<Tru
         let mut after = told.clone();
         assert!(act(world, &mut after, *deed), "without a cut {deed:?} is answered");
         notes.note(operations, (told, Some(after.clone())));
+        // From the moment on at which it was said.
+        notes.note(world.answered(), (after.clone(), None));
         told = after;
     }
-    notes.note(world.device.operations(), (told.clone(), None));
     told
 }
 

@@ -94,6 +94,9 @@ pub struct Connection {
     queued: Vec<u8>,
     /// What the server has said and the test has not read.
     pub said: Vec<u8>,
+    device: Arc<Memory>,
+    /// How many operations the device had done when the server last said something.
+    answered: u64,
 }
 
 /// What serve's committer does: after a failure for good the state is made again from what is durable. False: it has failed.
@@ -189,6 +192,8 @@ impl World {
             state: State::Closed,
             queued: Vec::new(),
             said: Vec::new(),
+            device: Arc::clone(&self.device),
+            answered: self.device.operations(),
         };
         self.connections.insert(name.into(), connection);
         self.drive(name, Happened::Start);
@@ -233,6 +238,11 @@ impl World {
 
     pub fn connection(&mut self, name: &str) -> &mut Connection {
         self.connections.get_mut(name).unwrap_or_else(|| panic!("no session {name}"))
+    }
+
+    /// How many operations the device had done when anybody was last told anything.
+    pub fn answered(&self) -> u64 {
+        self.connections.values().map(|connection| connection.answered).max().unwrap_or_default()
     }
 
     /// Whether the server has closed it.
@@ -391,6 +401,7 @@ impl Connection {
         };
         if gate(self.needs, durable) {
             self.said.append(&mut self.io.out);
+            self.answered = self.device.operations();
             return true;
         }
         self.io.out.clear();
