@@ -35,13 +35,21 @@ impl Gauge {
         self.highest.load(Ordering::Relaxed)
     }
 
-    /// The lowest memory of the next moments, KiB.
+    /// The lowest memory of the next moments in which the process does nothing, KiB: what it does when nobody waits, such as parity, is over.
     pub fn rest(&self) -> u64 {
-        let looks = (0..20).map(|_| {
-            thread::sleep(Duration::from_millis(10));
-            anonymous_kib(self.pid)
-        });
-        looks.min().expect("looks")
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let before = ticks(self.pid);
+            let looks = (0..20).map(|_| {
+                thread::sleep(Duration::from_millis(10));
+                anonymous_kib(self.pid)
+            });
+            let least = looks.min().expect("looks");
+            if ticks(self.pid) == before {
+                return least;
+            }
+            assert!(Instant::now() < deadline, "it never rests");
+        }
     }
 
     /// Does something; says by how much memory rose meanwhile, KiB.
@@ -73,4 +81,12 @@ fn kib(pid: u32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"))?;
     line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// Processor time that it has taken so far, in the system's ticks.
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    // The second field is the program's name, in parentheses; the 14th and 15th are the times (proc(5)).
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
+    fields.skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum()
 }
