@@ -43,6 +43,12 @@ fn logged_in(options: &[&str]) -> (Terminal, PathBuf, Server) {
     terminal.until("the password is empty");
     terminal.until("Password: ");
     terminal.log_in();
+    // The ports open when there is an administrator's password, beside what is said here.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(("127.0.0.1", server.port(25))).is_err() {
+        assert!(Instant::now() < deadline, "the ports stay shut");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     (terminal, device, server)
 }
 
