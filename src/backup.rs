@@ -1,9 +1,8 @@
 //! Backup: the store's segments as files in a directory, and a list of them. Made beside a running server, or without one.
 //!
 //! Refuses to lock the store, to ask the server, and to change a byte of the store (it does flush what it has seen): sealed segments do not
-//! change, so they are copied
-//! once; the last one is copied each time. A segment that was freed and used again while it was copied is noticed by its header, and
-//! everything is looked at once more.
+//! change, so they are copied once; the last one is copied each time. A segment that was freed and used again while it was copied is noticed by
+//! its header, and everything is looked at once more; so it is where a look misses something.
 //!
 //! # The directory
 //! | file | what |

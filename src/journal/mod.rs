@@ -220,9 +220,8 @@
 //!    is known better: the first copies of all members are of the uses that the newest header means; and all headers name the segment,
 //!    from the newest on that is known to have been durable (some header claims its first position). The headers of one torn batch agree with each
 //!    other, though a later batch has used their segments again; but the last header that really was durable is among those asked, and no segment
-//!    that it names has been written over.
-//!    The cache is forgotten before anything is
-//!    read: a page whose write-back has failed looks well there.
+//!    that it names has been written over. The cache is forgotten before anything is read: a page whose write-back has failed looks well
+//!    there.
 //! 2. *The chain.* The newest header names the members; their sequences are their order, and each says where the one before it ends.
 //!    This is a declaration, not an inference: what lies behind a place that was followed, and segments that are not named, were abandoned
 //!    (by a recovery that cut a torn tail, or by a failed flush) or freed, however whole they look.

@@ -33,8 +33,7 @@
 //!   owner types them.
 //!
 //! Bodies and structures are the journal's: it copies the frame that it would find. Whoever reads one meanwhile finds the old place until the copy
-//! is durable,
-//! and the new one from then on; the old place is not written before.
+//! is durable, and the new one from then on; the old place is not written before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,7 +108,8 @@ impl Store {
         });
     }
 
-    /// Whether parity is to be made: not while a message comes in, whose memory it would add to. Whoever sends it writes something at the end.
+    /// Whether parity is to be made: not while a message comes in, whose memory it would add to. The commit that ends it asks again; where its
+    /// sender has gone away, the next one.
     pub fn parity_due(&self) -> bool {
         let receiving = self.incoming.iter().rev().any(|(_, alive)| alive.strong_count() > 0);
         !receiving && self.journal.parity_due()

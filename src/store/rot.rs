@@ -23,6 +23,7 @@ fn sample(seed: u64) -> (Memory, Vec<String>) {
             assert!(life.live(&mut random, 1) && life.device.bytes_written() < 8 << 20, "no snapshot yet");
         }
         assert!(life.live(&mut random, 6) && life.idle());
+        assert!(life.device.bytes_written() < 8 << 20, "no witness yet");
         let witnessed = life.shared.lock().journal.is_witnessed();
         if witnessed && named(&life) {
             break;

@@ -245,7 +245,7 @@ pub(crate) fn tell_counts(what: &str, seen: Seen) {
 fn nothing_told_is_lost_while_segments_are_used_again() {
     // Segments of 32 KiB have no summaries, and then there are no snapshots.
     let bytes = |seed: u64| [32 * 1024, 64 * 1024][seed as usize / 2 % 2];
-    let seen = share("segments used again", seeds(8), |seed| storm(seed, 25, bytes(seed), &|_, _| {}));
+    let seen = share("segments used again", seeds(16), |seed| storm(seed, 25, bytes(seed), &|_, _| {}));
     tell_counts("segments used again", seen);
     assert!(
         seen[..10].iter().sum::<u64>() > 2000 && seen[2] > 200 && seen[7] > 100 && seen[3] > 0,

@@ -92,16 +92,20 @@ fn single_flags_cost_little_however_few_segments_there_are_and_however_full_they
 /// Settings take more records than the mail that they are for; they are no garbage.
 #[test]
 fn what_is_set_is_not_copied_over_and_over() {
-    let (device, shared) = office(20, 1 << 20, USERS);
-    for nth in 0..3000 {
+    let (device, shared) = office(20, 256 << 10, USERS);
+    (1..=USERS).for_each(|account| deliver(&shared, AccountId(account), 100).expect("fits"));
+    for nth in 0..10_000 {
         let target = String::from("user1@example.test");
         let address = format!("an-alias-of-some-length-{nth}@example.test");
-        shared.lock().record(AccountId::SETTINGS, &[Record::AliasAdded { address, target }]).expect("fits");
+        let mut store = shared.lock();
+        store.record(AccountId::SETTINGS, &[Record::AliasAdded { address, target }]).expect("fits");
+        if nth % 20 == 0 {
+            store.commit().expect("commits");
+        }
     }
     shared.lock().commit().expect("commits");
-    (1..=USERS).for_each(|account| deliver(&shared, AccountId(account), 100).expect("fits"));
-    while deliver(&shared, AccountId(1), 60_000).is_ok() {}
-    let written = toggles(&device, &shared, 3000, true, "aliases");
+    while deliver(&shared, AccountId(1), 6000).is_ok() {}
+    let written = toggles(&device, &shared, 1000, true, "aliases");
     eprintln!("beside many aliases {written:.2} blocks written a flag");
     assert!(written < 3.0, "{written}");
     is_as_it_was(&device, &shared);
