@@ -225,6 +225,10 @@ pub const ARGON2_PASSES: u32 = 2;
 /// How long nothing is written before a witness says that all before it was durable: one block of wear each time the log falls idle.
 pub const WITNESS_SECONDS: u64 = 10;
 
+/// So much of what has been written, bytes, may be without parity while messages come in, whose memory making it would add to: one of the largest
+/// messages. What is more gets it all the same, or who never ends a message could keep parity away.
+pub const BARE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// UIDs of each folder that a restore passes over: they may have been given out after the backup, and must never mean something else.
 pub const RESTORE_UIDS_SKIPPED: u32 = 1 << 20;
 /// Mod-sequences that a restore passes over, for the same reason.

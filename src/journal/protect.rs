@@ -5,7 +5,7 @@
 //! After an opening it is not known which segments have parity: the head of each is looked at once, also in such steps.
 
 use super::parity::{Columns, Head, each_block};
-use super::reclaim::{Portion, Victim};
+use super::reclaim::{Member, Portion, Victim};
 use super::segment::{HeaderBlock, SegmentHeader};
 use super::summary;
 use super::superblock::Superblock;
@@ -148,18 +148,24 @@ impl Journal {
         !self.read_only && (self.protect.is_some() || self.bare_member().is_some())
     }
 
-    /// The segment that is sealed, and durable so, and not known to have parity: the newest one.
+    /// Bytes of the segments that may lack it.
+    pub fn bare_bytes(&self) -> u64 {
+        self.members.iter().filter(|member| self.is_bare(member)).count() as u64
+            * u64::from(self.superblock.segment_bytes)
+    }
+
+    /// The newest segment that may lack it.
     fn bare_member(&self) -> Option<usize> {
-        if self.read_only || self.superblock.columns() == 0 {
-            return None;
-        }
-        let emptied = self.victim.map(|victim| victim.sequence());
-        self.members.iter().rposition(|member| {
-            // As long as the one that follows is not durable, this one's end is not either.
-            let sealed = member.end.is_some() && member.sequence < self.end.sequence;
-            let stays = Some(member.sequence) != emptied && !self.is_leaving(member.index);
-            !member.protected && sealed && stays
-        })
+        self.members.iter().rposition(|member| self.is_bare(member))
+    }
+
+    /// Whether the segment is sealed, and durable so, and not known to have parity.
+    fn is_bare(&self, member: &Member) -> bool {
+        // As long as the one that follows is not durable, this one's end is not either.
+        let sealed = member.end.is_some() && member.sequence < self.end.sequence;
+        let emptied = self.victim.is_some_and(|victim| victim.sequence() == member.sequence);
+        let stays = !emptied && !self.is_leaving(member.index);
+        self.superblock.columns() > 0 && !member.protected && sealed && stays
     }
 
     /// The next step of parity. To be given back with [`Journal::protected`], before the next batch.
@@ -171,7 +177,7 @@ impl Journal {
         if begun.is_some() && !self.read_only {
             return begun;
         }
-        let member = self.members.get(self.bare_member()?)?;
+        let member = self.members.get(self.bare_member()?).filter(|_| !self.read_only)?;
         let header = SegmentHeader {
             sequence: member.sequence,
             incarnation: member.incarnation,

@@ -41,6 +41,7 @@ use super::Store;
 use super::record::{self, Present, Record};
 use super::state::{Account, Folder, State};
 use crate::journal::{AppendError, Kind, Portion, Pressure, Taken};
+use crate::limits::BARE_BYTES_MAX;
 use crate::types::{AccountId, BodyId, Flags, FolderId, Serial, Uid, UidSet};
 
 /// About what a message, a folder, a mailbox, and an alias or another setting take in records when compaction has packed them, bytes. Rather
@@ -108,11 +109,13 @@ impl Store {
         });
     }
 
-    /// Whether parity is to be made: not while a message comes in, whose memory it would add to. The commit that ends it asks again; where its
-    /// sender has gone away, the next one.
+    /// Whether parity is to be made: not while a message comes in, whose memory it would add to. But then, too, when the log has fallen idle, or
+    /// when much has no parity ([`BARE_BYTES_MAX`]).
     pub fn parity_due(&self) -> bool {
         let receiving = self.incoming.iter().rev().any(|(_, alive)| alive.strong_count() > 0);
-        !receiving && self.journal.parity_due()
+        let may_wait =
+            receiving && !self.journal.is_witnessed() && self.journal.bare_bytes() <= BARE_BYTES_MAX;
+        !may_wait && self.journal.parity_due()
     }
 
     /// Whether a piece of so many bytes would be taken now.

@@ -57,6 +57,47 @@ pub(super) fn deliver(shared: &Shared, account: AccountId, size: usize) -> Resul
     Ok(())
 }
 
+/// Making it would add to the memory that a message takes; but nobody can keep it away.
+#[test]
+fn parity_waits_while_a_message_comes_in_and_not_for_ever() {
+    let (_, shared) = office(100, 1 << 20, 1);
+    let body = shared.access(&mut Position::default()).incoming();
+    let mut piece = 0;
+    let mut come_in = |segments: u64| {
+        let wanted = shared.lock().journal.bare_bytes() + (segments << 20);
+        while shared.lock().journal.bare_bytes() < wanted {
+            let mut bytes = vec![0; 60_000];
+            Random(u64::from(piece)).fill(&mut bytes);
+            let mut store = shared.lock();
+            store.append_piece(body.id(), piece, bytes).expect("fits");
+            store.commit_pending().expect("commits");
+            piece += 1;
+        }
+    };
+    let is_due = || shared.lock().parity_due();
+    come_in(3);
+    assert!(!is_due());
+    // The sender has stopped in the middle.
+    shared.lock().journal.append_witness().expect("fits");
+    shared.lock().commit_pending().expect("commits");
+    assert!(is_due());
+    come_in(1);
+    assert!(!is_due());
+    // Or does not come to an end.
+    come_in(crate::limits::BARE_BYTES_MAX >> 20);
+    assert!(is_due());
+    // It has ended.
+    while shared.lock().journal.bare_bytes() > 3 << 20 {
+        let mut store = shared.lock();
+        let mut step = store.journal.next_protect().expect("a step");
+        step.step(&**store.journal.device());
+        store.journal.protected(step);
+    }
+    assert!(!is_due());
+    drop(body);
+    assert!(is_due());
+}
+
 fn expunge(shared: &Shared, first: usize) -> Result<UidSet, StoreError> {
     let mut needs = Position::default();
     let live: Vec<Uid> = {
