@@ -176,6 +176,27 @@ impl Server {
     }
 }
 
+/// What the threads of all programs that this test has started are doing: for a test that waits in vain.
+pub fn threads() -> String {
+    let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default().trim_end().to_string();
+    let folder =
+        |path: String| std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let children =
+        folder(format!("/proc/{}/task", std::process::id())).map(|task| read(task.join("children")));
+    let mut told = String::new();
+    for pid in children.collect::<Vec<_>>().join(" ").split_whitespace() {
+        for task in folder(format!("/proc/{pid}/task")) {
+            let [stat, place, call] = ["stat", "wchan", "syscall"].map(|file| read(task.join(file)));
+            // proc(5): the state is the third word, and the ticks of the processor are the 14th and 15th.
+            let words: Vec<&str> = stat.split_whitespace().collect();
+            let ticks = words.get(13..15).map(|ticks| ticks.join("+")).unwrap_or_default();
+            let words = words.get(..3).map(|words| words.join(" ")).unwrap_or_default();
+            told += &format!("\n  {words} {ticks} ticks, in {place}, system call {call}");
+        }
+    }
+    told
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();

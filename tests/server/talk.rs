@@ -15,13 +15,13 @@ pub trait Duplex: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Duplex for T {}
 
-/// A conversation.
-pub struct Talk(BufReader<Box<dyn Duplex>>);
+/// A conversation, and what has been heard in it since something was said last.
+pub struct Talk(BufReader<Box<dyn Duplex>>, Vec<String>);
 
 impl Talk {
     /// Speaks on a stream that is there.
     pub fn on(stream: impl Duplex + 'static) -> Talk {
-        Talk(BufReader::with_capacity(64 * 1024, Box::new(stream)))
+        Talk(BufReader::with_capacity(64 * 1024, Box::new(stream)), Vec::new())
     }
 
     /// Sends bytes.
@@ -37,15 +37,20 @@ impl Talk {
 
     /// Sends a line.
     pub fn says(&mut self, line: &str) {
+        self.1.clear();
         self.send(format!("{line}\r\n").as_bytes());
     }
 
     /// The next line without its end.
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();
-        self.0.read_until(b'\n', &mut line).expect("reads");
-        assert!(!line.is_empty(), "the conversation is over");
-        String::from_utf8_lossy(&line).trim_end().to_string()
+        if let Err(error) = self.0.read_until(b'\n', &mut line) {
+            panic!("{error}; heard before: {:?}; the server: {}", self.1, super::threads());
+        }
+        assert!(!line.is_empty(), "the conversation is over; heard before: {:?}", self.1);
+        let line = String::from_utf8_lossy(&line).trim_end().to_string();
+        self.1.push(line.clone());
+        line
     }
 
     /// Reads lines until one starts so; returns that one.
