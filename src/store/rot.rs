@@ -49,6 +49,10 @@ fn headers(device: &Memory) -> Vec<(&'static str, u64, u64)> {
                 found.push((name, at, bytes));
             }
         }
+        if block.starts_with(b"PostfSeg") {
+            // The ends of the other sectors: the incarnation.
+            found.extend((1..8).map(|sector| ("headers of segments", at + 512 * sector + 504, 8)));
+        }
         if block[4032..].starts_with(b"PostfSum") {
             found.push(("trailers of summaries", at + 4032, 64));
         }

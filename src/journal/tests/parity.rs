@@ -5,6 +5,7 @@ use super::super::parity::{Columns, Head, examine};
 use super::super::protect::Protect;
 use super::super::{repair, summary};
 use super::*;
+use crate::proof;
 
 /// The smallest segments that have parity: four columns.
 const SEGMENT: u64 = 1 << 20;
@@ -267,6 +268,38 @@ fn one_block_more_than_can_be_rebuilt_is_reported_and_nothing_is_invented() {
         }
         assert_eq!(verify(device.as_ref()).unwrap().is_damaged(), damaged);
     }
+}
+
+/// Parity is what makes good, and nothing else: where a bit of it flips, everything is as before, and its rot is reported.
+#[test]
+fn a_flipped_bit_of_parity_is_reported_and_harms_nothing() {
+    let sample = sample();
+    let head = 3 * BLOCKS - 1;
+    let mut random = Random(4);
+    // Of the head every bit of what it says and of its hash, and one of each CRC and of each eight bytes behind; and some of the XOR.
+    let fields = (0..32).chain(4088..4096).flat_map(|byte| (0..8).map(move |bit| (head, byte, bit)));
+    let mut places: Vec<(u64, u64, u64)> = fields.collect();
+    let crcs = (32..32 + 4 * BLOCKS).step_by(4).map(|byte| (byte, 4));
+    for (byte, bytes) in crcs.chain((32 + 4 * BLOCKS..4088).step_by(8).map(|byte| (byte, 8))) {
+        places.push((head, byte + random.below(bytes), random.below(8)));
+    }
+    let sums = (head - COLUMNS..head).flat_map(|block| (0..32).map(move |nth| (block, 128 * nth)));
+    places.extend(sums.map(|(block, byte)| (block, byte + random.below(128), random.below(8))));
+    for (block, at, bit) in &places {
+        let device = Arc::new(sample.device.copy());
+        let mut byte = [0];
+        device.read_at(block * 4096 + at, &mut byte).unwrap();
+        device.write_at(block * 4096 + at, &[byte[0] ^ 1 << bit]).unwrap();
+        let what = format!("bit {bit} of byte {at} of block {block}");
+        let found = verify(device.as_ref()).unwrap();
+        assert!(!found.is_damaged(), "{what}: {found}");
+        // A head that is none cannot be told from one that was never made.
+        assert_eq!(found.bad_parities + found.bare_segments, 1, "{what}: {found}");
+        judge(&sample, &device, &what);
+        repair::repair(device.as_ref()).unwrap();
+        judge(&sample, &device, &what);
+    }
+    proof::count("flipped bits", "parity: harmless, and reported", places.len() as u64);
 }
 
 /// The parity of a column is gone together with a block of it: a summary, which no frame's hash vouches for.
