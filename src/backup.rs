@@ -83,6 +83,13 @@ pub enum Error {
         /// What a store of this size can promise.
         there: u64,
     },
+    /// The file system of the new store has too little room: what the mail takes at least, and what there is, bytes.
+    Room {
+        /// The mail.
+        needed: u64,
+        /// How long the new store's file can become.
+        there: u64,
+    },
     /// The mail does not fit, or the medium takes no more.
     Full,
     /// A file of the backup is not as it was written.
@@ -107,6 +114,12 @@ impl fmt::Display for Error {
             Error::Small { needed, there } => write!(
                 f,
                 "the store is too small: its mailboxes need {} MiB, and it can promise {} MiB",
+                needed.div_ceil(1 << 20),
+                there >> 20
+            ),
+            Error::Room { needed, there } => write!(
+                f,
+                "its disk has too little room: the mail takes {} MiB, and there are {} MiB",
                 needed.div_ceil(1 << 20),
                 there >> 20
             ),
@@ -380,15 +393,17 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Findings
 pub struct Wanted<'a> {
     /// Also over a store.
     pub force: bool,
+    /// How long the device can really become, bytes, if that is known.
+    pub room_bytes: Option<u64>,
     /// Fills with unpredictable bytes.
     pub random: &'a mut dyn FnMut(&mut [u8]),
 }
 
 /// Makes a new store on `device` of what the backup holds: with its own key, and as large as the device is. Until everything is there,
-/// the device holds no store at all.
+/// the device holds no store at all. What can be known before is known before the device is written to: what is refused leaves it as it was.
 ///
 /// # Errors
-/// As [`open`]; no room; there is a store already; the medium's.
+/// As [`open`]; no room; there is a store already; the medium's, of which only those of writing come after it has been written to.
 pub fn restore(
     dir: &Path,
     device: Arc<dyn Device>,
@@ -401,15 +416,21 @@ pub fn restore(
         return Err(Error::Format(FormatError::Exists));
     }
     let io = |error| Error::Store(OpenError::Io(error));
-    let veil = Arc::new(Veil::over(device, 2 * BLOCK_BYTES));
     let options = Format { segment_bytes: None, force: true };
-    journal::format(&*veil, &options, wanted.random).map_err(Error::Format)?;
-    let (mut target, _) = Store::open(veil.clone(), wanted.random)?;
-    let (needed, there) = store::restore_room(&source, &target);
+    let raw_bytes = journal::raw_bytes(device.size(), &options).map_err(Error::Format)?;
+    let (needed, there) = store::restore_room(&source, raw_bytes);
     if needed > there {
         return Err(Error::Small { needed, there });
     }
+    let needed = source.journal().capacity().live_bytes;
+    if let Some(there) = wanted.room_bytes.filter(|there| *there < needed) {
+        return Err(Error::Room { needed, there });
+    }
+    // From here on nothing is left of what was there.
+    let veil = Arc::new(Veil::over(device, 2 * BLOCK_BYTES));
     veil.draw().map_err(io)?;
+    journal::format(&*veil, &options, wanted.random).map_err(Error::Format)?;
+    let (mut target, _) = Store::open(veil.clone(), wanted.random)?;
     let mut restored = store::restore(&source, &mut target, progress).map_err(|_| Error::Full)?;
     restored.lossy |= !damage.is_empty();
     target.close().map_err(io)?;

@@ -272,6 +272,28 @@ fn a_restore_that_does_not_end_leaves_no_store_and_one_that_cannot_be_leaves_wha
     let (well, said) = restore(&dir, &store, "512M");
     assert!(!well && said.contains("--force"), "{said}");
     run(Command::new(POSTFACH).args(["check", "--store"]).arg(&store), b"");
+    // With --force, and refused all the same: for the backup, for the size, for the mailboxes' sizes.
+    let before = std::fs::read(&store).expect("reads");
+    let typo = folder.0.join("typo");
+    for (command, size, dir, why) in [
+        ("restore", "60M", Some(&typo), "manifest"),
+        ("restore", "512M", Some(&typo), "manifest"),
+        ("restore", "1M", Some(&dir), "too small"),
+        ("restore", "40M", Some(&dir), "too small"),
+        ("format", "100K", None, "too small"),
+        ("format", "17000000000G", None, "cannot make"),
+    ] {
+        let mut made = Command::new(POSTFACH);
+        made.args([command, "--force", "--size", size, "--store"]).arg(&store).args(dir);
+        let output = try_run(&mut made, b"");
+        let said = text(&output.stderr);
+        assert!(!output.status.success() && said.contains(why), "{command} {size}: {said}");
+        assert!(std::fs::read(&store).expect("reads") == before, "{command} {size} has changed the store");
+    }
+    run(Command::new(POSTFACH).args(["check", "--store"]).arg(&store), b"");
+    // And one that is not refused makes the file shorter.
+    run(Command::new(POSTFACH).args(["format", "--force", "--size", "90M", "--store"]).arg(&store), b"");
+    assert_eq!(store.metadata().expect("is there").len(), 90 << 20);
     std::fs::remove_file(&store).expect("removes");
     let mut command = Command::new(POSTFACH);
     let mut child =

@@ -206,8 +206,30 @@ fn a_cut_in_a_backup_and_one_in_the_next_lose_neither_mail_nor_the_backup_before
 /// Makes a store of a backup.
 fn make(dir: &Path, device: &Arc<Memory>, seed: u64) -> Result<Restored, Error> {
     let mut random = Random(seed);
-    let mut wanted = Wanted { force: true, random: &mut |buf| random.fill(buf) };
+    let mut wanted = Wanted { force: true, room_bytes: None, random: &mut |buf| random.fill(buf) };
     restore(dir, device.clone(), &mut wanted, &mut |_, _| {})
+}
+
+#[test]
+fn what_is_refused_leaves_the_store_that_was_there_as_it_was() {
+    let folder = Folder::new();
+    let base = used(3, 25, 32 * 1024);
+    backup(&base, &folder.0, &mut |_, _| {}).unwrap();
+    let refused = |device_bytes: u64, room_bytes: Option<u64>, dir: &Path| {
+        let device = Arc::new(Memory::new(device_bytes));
+        let options = Format { segment_bytes: Some(32 * 1024), force: false };
+        journal::format(&*device, &options, &mut |buf| buf.fill(9)).unwrap();
+        let writes = device.writes();
+        let mut wanted = Wanted { force: true, room_bytes, random: &mut |buf| buf.fill(5) };
+        let refusal = restore(dir, device.clone(), &mut wanted, &mut |_, _| {}).unwrap_err();
+        assert_eq!(device.writes(), writes, "{refusal}");
+        refusal
+    };
+    assert!(matches!(refused(4 << 20, None, Path::new("/nowhere")), Error::File(..)));
+    assert!(matches!(refused(1 << 20, None, &folder.0), Error::Format(FormatError::TooSmall { .. })));
+    assert!(matches!(refused(4 << 20, Some(1000), &folder.0), Error::Room { there: 1000, .. }));
+    std::fs::write(folder.0.join(MANIFEST), "torn").unwrap();
+    assert!(matches!(refused(4 << 20, None, &folder.0), Error::Damaged(..)));
 }
 
 /// The store that is there, if there is one: then it is whole.
