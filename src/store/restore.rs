@@ -8,6 +8,7 @@ use super::record::{self, Record};
 use super::state::Folder;
 use super::tell::Teller;
 use super::{Store, StoreError, bucket};
+use crate::journal::Payload;
 use crate::limits::{
     PENDING_BYTES, PIECE_BYTES, RESTORE_SERIALS_SKIPPED, RESTORE_UIDS_SKIPPED, RESTORE_UIDVALIDITIES_SKIPPED,
 };
@@ -87,7 +88,7 @@ fn commit_if(target: &mut Store, pending_bytes: usize) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Copies a body's frames. Returns how many cannot be read.
+/// Copies a body's frames, packed. Returns how many cannot be read.
 fn copy_body(source: &Store, target: &mut Store, body: BodyId, size: u32) -> Result<u64, StoreError> {
     let device = source.journal.device();
     let mut damaged = 0;
@@ -96,7 +97,7 @@ fn copy_body(source: &Store, target: &mut Store, body: BodyId, size: u32) -> Res
         let read = source.journal.find(body, piece).map(|extent| extent.read(&**device, &mut payload));
         if matches!(read, Some(Ok(()))) {
             commit_if(target, PENDING_BYTES)?;
-            target.journal.append_body(AccountId::SETTINGS, body, piece, payload)?;
+            target.journal.append_body(AccountId::SETTINGS, body, piece, Payload::pack(payload))?;
         } else {
             damaged += 1;
         }
