@@ -431,7 +431,8 @@ pub fn restore(
     veil.draw().map_err(io)?;
     journal::format(&*veil, &options, wanted.random).map_err(Error::Format)?;
     let (mut target, _) = Store::open(veil.clone(), wanted.random)?;
-    let mut restored = store::restore(&source, &mut target, progress).map_err(|_| Error::Full)?;
+    let mut restored =
+        store::restore(&source, &mut target, wanted.random, progress).map_err(|_| Error::Full)?;
     restored.lossy |= !damage.is_empty();
     target.close().map_err(io)?;
     veil.lift(BLOCK_BYTES).map_err(io)?;

@@ -136,6 +136,7 @@ fn a_restored_store_is_the_same_to_every_client_and_gives_nothing_out_twice() {
     assert!(well, "{said}");
 
     let live_bytes = live_bytes(postfach::backup::open(&dir).expect("opens").device);
+    let mut given: Vec<Vec<u64>> = Vec::new();
     for size in ["512M", "300M"] {
         let folder = Folder::new();
         let store = folder.0.join("again.store");
@@ -154,6 +155,9 @@ fn a_restored_store_is_the_same_to_every_client_and_gives_nothing_out_twice() {
             for (old, new) in next.iter().zip(&now_next) {
                 assert!(*new >= *old + (1 << 20), "{old} {new}");
             }
+            // Nor after another restore of the same backup.
+            assert!(!given.contains(&now_next), "{now_next:?}");
+            given.push(now_next);
         }
         assert_eq!(again.console(&["show", "config"], ""), config);
         let mut imap = again.imap(ANNA);

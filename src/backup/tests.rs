@@ -237,9 +237,40 @@ fn restored(device: &Arc<Memory>, what: &str) -> Option<Vec<String>> {
     journal::is_store(&**device).then(|| {
         let found = check::check(&**device).unwrap();
         assert!(found.damage.is_empty(), "{what}: {found}");
-        // The first line says where the numbers of folders go on: at random, behind all that were given out.
-        lines(crate::store::storm::open(device, 1).unwrap().0.lock().state()).split_off(1)
+        // Where numbers go on is at random, behind all that were given out: the first line says it of the store, and each folder's has its own.
+        let lines = lines(crate::store::storm::open(device, 1).unwrap().0.lock().state()).split_off(1);
+        let words = |line: String| line.split(' ').filter(|word| !word.starts_with("next:")).collect();
+        lines.into_iter().map(words).collect()
     })
+}
+
+/// What a store gives out next: a mod-sequence, a UIDVALIDITY, and each folder's UIDs. And the bytes of its bodies and structures.
+fn given_out(device: Arc<dyn Device>) -> (Vec<u64>, u64) {
+    let (store, _) = Store::open(device, &mut |buf| buf.fill(3)).unwrap();
+    let state = store.state();
+    let folders = state.accounts.values().flat_map(|account| account.folders.values());
+    let mut given = vec![state.serial.0, state.uid_validity.into()];
+    given.extend(folders.map(|folder| u64::from(folder.uid_next.0)));
+    (given, store.journal().capacity().live_bytes)
+}
+
+#[test]
+fn one_backup_restored_twice_gives_out_other_numbers() {
+    let folder = Folder::new();
+    let base = Arc::new(used(6, 25, 32 * 1024));
+    backup(&*base, &folder.0, &mut |_, _| {}).unwrap();
+    let (before, _) = given_out(base);
+    let given = [5, 6].map(|seed| {
+        let device = Arc::new(Memory::new(4 << 20));
+        make(&folder.0, &device, seed).unwrap();
+        given_out(device).0
+    });
+    assert!(before.len() > 3 && given.iter().all(|given| given.len() == before.len()));
+    for (nth, before) in before.iter().enumerate() {
+        let least = before + [1 << 32, 1 << 16].get(nth).unwrap_or(&(1 << 20));
+        let [first, second] = [0, 1].map(|restore: usize| given[restore][nth]);
+        assert!(first >= least && second >= least && first != second, "{nth}: {before} {first} {second}");
+    }
 }
 
 /// Counts states after a cut, after a second one, and those in which there is a whole store.
