@@ -22,7 +22,8 @@
 //!
 //! `end` has the CRC-32C of all before it. Who kills a backup at any moment keeps the one before it, and what has been copied is used
 //! by the next. One backup at a time writes to a directory, which it locks; who reads one needs no lock, since no file with a name is changed in
-//! place, and a backup that ends meanwhile is read instead. A file of another length than a segment's is copied again. The directory holds the store's key and everybody's mail: it is made for its owner alone.
+//! place, and a backup that ends meanwhile is read instead. A file of another length than a segment's is copied again.
+//! The directory holds the store's key and everybody's mail: it is made for its owner alone.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,8 +35,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use embedded_io::Read as _;
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 
 use crate::check::{self, Findings};
 use crate::device::{Device, Pieces, Region, Veil};
@@ -184,8 +183,8 @@ pub fn backup(device: &dyn Device, dir: &Path, progress: &mut dyn FnMut(u64, u64
 /// Two backups into one directory would take each other's files away.
 fn lock(dir: &Path) -> Result<fs::File, Error> {
     let file = fs::File::open(dir).map_err(|error| Error::File(dir.to_path_buf(), error))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Err(Error::Busy(dir.to_path_buf())),
+    match file.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => Err(Error::Busy(dir.to_path_buf())),
         // A file system without locks.
         _ => Ok(file),
     }

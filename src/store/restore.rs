@@ -1,9 +1,9 @@
 //! Restore: an empty store is filled with all that another one holds, of whatever size either is.
 //!
 //! What it held is said again, with the numbers that it had: UIDs, UIDVALIDITY, mod-sequences, UIDLs. What has been given out since the
-//! backup is not known here, so whatever is given out from now on jumps ahead of it: by so much at least, and by a random number more, or what
-//! was given out after one restore would be given out again after the next one of the same backup. Bodies are packed again. Refuses to judge: a damaged piece of a message is
-//! left out, counted, and told to who fetches it.
+//! backup is not known here, so whatever is given out from now on jumps ahead of it: by so much at least, and by a random number more, or
+//! what was given out after one restore would be given out again after the next one of the same backup. Bodies are packed again. Refuses to
+//! judge: a damaged piece of a message is left out, counted, and told to who fetches it.
 
 use super::record::{self, Record};
 use super::state::Folder;
