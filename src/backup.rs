@@ -10,6 +10,8 @@
 //! | `manifest` | what belongs to the backup; text, written last, replaced as a whole |
 //! | SEQUENCE-INCARNATION-CRC`.segment` | a sealed segment, whole |
 //! | SEQUENCE-INCARNATION-CRC`.tail` | the last segment, as it was |
+//! | `copy-again` | names of sealed segments that [`verify`] found damaged, a line each: the next backup copies them again |
+//! | NAME`.bad` | a damaged file in whose place the store had something else than what was copied; nobody reads it |
 //!
 //! Numbers in names are hexadecimal. The manifest:
 //!
@@ -19,7 +21,9 @@
 //! ```
 //!
 //! `end` has the CRC-32C of all before it. Who kills a backup at any moment keeps the one before it, and what has been copied is used
-//! by the next. The directory holds the store's key and everybody's mail: it is made for its owner alone.
+//! by the next. One backup at a time writes to a directory, which it locks; who reads one needs no lock, since no file with a name is changed in
+//! place, and a backup that ends meanwhile is read instead. A file of another length than a segment's is copied again.
+//! The directory holds the store's key and everybody's mail: it is made for its owner alone.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -43,6 +47,9 @@ mod tests;
 
 const FIRST_LINE: &str = "postfach backup 1";
 const MANIFEST: &str = "manifest";
+const COPY_AGAIN: &str = "copy-again";
+/// Bytes of a file's name that say which use of a segment it is of.
+const STEM_BYTES: usize = 34;
 /// Read and written at a time, bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// How often the store is looked at again, because it reused a segment while it was copied.
@@ -72,6 +79,8 @@ pub enum Error {
     Foreign(PathBuf),
     /// The directory holds the backup of another store.
     Other(PathBuf),
+    /// Another backup is being written to the directory.
+    Busy(PathBuf),
     /// The store uses its segments again faster than they are copied.
     Restless,
     /// No store can be made there.
@@ -81,6 +90,13 @@ pub enum Error {
         /// The sum of the mailboxes' sizes.
         needed: u64,
         /// What a store of this size can promise.
+        there: u64,
+    },
+    /// The file system of the new store has too little room: what the mail takes at least, and what there is, bytes.
+    Room {
+        /// The mail.
+        needed: u64,
+        /// How long the new store's file can become.
         there: u64,
     },
     /// The mail does not fit, or the medium takes no more.
@@ -100,6 +116,7 @@ impl fmt::Display for Error {
             Error::Other(path) => {
                 write!(f, "{} holds the backup of another store; take another directory", path.display())
             }
+            Error::Busy(path) => write!(f, "another backup is being written to {}", path.display()),
             Error::Restless => {
                 write!(f, "the store changes faster than it can be copied; try again when it is quieter")
             }
@@ -107,6 +124,12 @@ impl fmt::Display for Error {
             Error::Small { needed, there } => write!(
                 f,
                 "the store is too small: its mailboxes need {} MiB, and it can promise {} MiB",
+                needed.div_ceil(1 << 20),
+                there >> 20
+            ),
+            Error::Room { needed, there } => write!(
+                f,
+                "its disk has too little room: the mail takes {} MiB, and there are {} MiB",
                 needed.div_ceil(1 << 20),
                 there >> 20
             ),
@@ -125,6 +148,7 @@ impl From<OpenError> for Error {
 }
 
 /// What a manifest says.
+#[derive(PartialEq)]
 struct Manifest {
     superblock: Superblock,
     /// Index of the segment, and its file.
@@ -138,20 +162,38 @@ struct Manifest {
 pub fn backup(device: &dyn Device, dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Done, Error> {
     let at = |error| Error::File(dir.to_path_buf(), error);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at)?;
+    let _lock = lock(dir)?;
+    let again = copy_again(dir);
     let mut done = Done::default();
     for _round in 0..ROUNDS_MAX {
         let survey = look(device)?;
         // What was seen must not go with the power any more: a sealed segment that a cut would open again is copied once and never again.
         device.flush().map_err(|error| Error::Store(OpenError::Io(error)))?;
         ours(dir, &survey)?;
-        if let Some(segments) = copy_all(device, &survey, dir, &mut done, progress)? {
+        if let Some(segments) = copy_all(device, &survey, dir, &again, &mut done, progress)? {
             done.segments = segments.len() as u64;
             done.damaged = survey.report.is_damaged();
-            finish(dir, &Manifest { superblock: survey.superblock.clone(), segments })?;
+            finish(dir, &Manifest { superblock: survey.superblock.clone(), segments }, &again)?;
             return Ok(done);
         }
     }
     Err(Error::Restless)
+}
+
+/// Two backups into one directory would take each other's files away.
+fn lock(dir: &Path) -> Result<fs::File, Error> {
+    let file = fs::File::open(dir).map_err(|error| Error::File(dir.to_path_buf(), error))?;
+    match file.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => Err(Error::Busy(dir.to_path_buf())),
+        // A file system without locks.
+        _ => Ok(file),
+    }
+}
+
+/// The files that have been found damaged.
+fn copy_again(dir: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(dir.join(COPY_AGAIN)).unwrap_or_default();
+    text.lines().map(String::from).collect()
 }
 
 /// Looks which segments there are. A look beside a server that writes may mix two moments, and miss what was moved meanwhile: that is there in
@@ -194,11 +236,17 @@ fn is_ours(name: &str) -> bool {
     [".segment", ".tail", ".new"].iter().any(|end| name.ends_with(end))
 }
 
-/// Copies what is not there yet. None: a segment was used again meanwhile.
+/// Whether a file is as long as a segment, and nobody has found it damaged.
+fn is_good(dir: &Path, name: &str, segment_bytes: u64, again: &BTreeSet<String>) -> bool {
+    !again.contains(name) && dir.join(name).metadata().is_ok_and(|found| found.len() == segment_bytes)
+}
+
+/// Copies what is not there yet, and what is damaged there. None: a segment was used again meanwhile.
 fn copy_all(
     device: &dyn Device,
     survey: &Survey,
     dir: &Path,
+    again: &BTreeSet<String>,
     done: &mut Done,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Option<Vec<(u32, String)>>, Error> {
@@ -208,7 +256,10 @@ fn copy_all(
     let mut segments = Vec::with_capacity(survey.segments.len());
     for (segment, number) in survey.segments.iter().zip(1..) {
         let stem = format!("{:016x}-{:016x}-", segment.sequence, segment.incarnation);
-        let kept = there.iter().find(|name| name.starts_with(&stem) && name.ends_with(".segment"));
+        let kept = there.iter().find(|name| {
+            let sealed = name.starts_with(&stem) && name.ends_with(".segment");
+            sealed && is_good(dir, name, segment_bytes, again)
+        });
         let name = match kept {
             Some(name) if segment.sealed => name.clone(),
             _ => {
@@ -258,8 +309,9 @@ fn new_file(path: &Path) -> io::Result<fs::File> {
     fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
-/// Makes the manifest the new one, and removes what it does not name.
-fn finish(dir: &Path, manifest: &Manifest) -> Result<(), Error> {
+/// Makes the manifest the new one, and removes what it does not name: but not a damaged file in whose place something else was copied, because
+/// the store may have lost what is in it.
+fn finish(dir: &Path, manifest: &Manifest, again: &BTreeSet<String>) -> Result<(), Error> {
     let at = |error| Error::File(dir.to_path_buf(), error);
     let sync = || fs::File::open(dir).and_then(|dir| dir.sync_all());
     sync().map_err(at)?;
@@ -270,7 +322,18 @@ fn finish(dir: &Path, manifest: &Manifest) -> Result<(), Error> {
     sync().map_err(at)?;
     let named: BTreeSet<&str> = manifest.segments.iter().map(|(_, name)| name.as_str()).collect();
     for name in names(dir)?.iter().filter(|name| is_ours(name) && !named.contains(name.as_str())) {
-        fs::remove_file(dir.join(name)).map_err(at)?;
+        let (path, stem) = (dir.join(name), name.get(..STEM_BYTES).unwrap_or(name));
+        let replaced = name.ends_with(".segment") && named.iter().any(|named| named.starts_with(stem));
+        let segment_bytes = u64::from(manifest.superblock.segment_bytes);
+        if replaced && !is_good(dir, name, segment_bytes, again) {
+            fs::rename(&path, dir.join(format!("{name}.bad"))).map_err(at)?;
+        } else {
+            fs::remove_file(path).map_err(at)?;
+        }
+    }
+    // What has been found in the meantime is the next one's business.
+    if !again.is_empty() && copy_again(dir) == *again {
+        fs::remove_file(dir.join(COPY_AGAIN)).map_err(at)?;
     }
     Ok(())
 }
@@ -332,6 +395,18 @@ pub struct Opened {
 /// # Errors
 /// There is no backup in the directory, or its manifest is damaged.
 pub fn open(dir: &Path) -> Result<Opened, Error> {
+    let mut opened = open_now(dir)?;
+    for _round in 0..ROUNDS_MAX {
+        // A backup that has ended meanwhile has removed files of the one before.
+        if opened.damage.is_empty() || read_manifest(dir)? == opened.manifest {
+            break;
+        }
+        opened = open_now(dir)?;
+    }
+    Ok(opened)
+}
+
+fn open_now(dir: &Path) -> Result<Opened, Error> {
     let manifest = read_manifest(dir)?;
     let path = dir.join(MANIFEST);
     let made =
@@ -354,7 +429,8 @@ pub fn open(dir: &Path) -> Result<Opened, Error> {
     Ok(Opened { device, damage, made, manifest })
 }
 
-/// Reads a backup whole: every file against its checksum, and every frame as `check` reads a store.
+/// Reads a backup whole: every file against its checksum, and every frame as `check` reads a store. Notes for the next backup which sealed
+/// segments are damaged, if the directory can be written to.
 ///
 /// # Errors
 /// As [`open`]. What is wrong with a file is among the findings.
@@ -362,33 +438,62 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Findings
     let Opened { device, mut damage, manifest, .. } = open(dir)?;
     let length = u64::from(manifest.superblock.segment_bytes);
     let all = manifest.segments.len() as u64 * length;
+    let mut again = BTreeSet::new();
     for ((index, name), number) in manifest.segments.iter().zip(1..) {
         let missing = damage.iter().any(|text| text.contains(name.as_str()));
-        match read_all(&device, manifest.superblock.base(*index), length, &mut |_| Ok(())) {
-            Ok(crc) if missing || name.contains(&format!("-{crc:08x}.")) => {}
-            Ok(_) => damage.push(format!("the file {name} is not as it was written")),
-            Err(error) => damage.push(format!("the file {name} cannot be read: {error}")),
+        let found = match read_all(&device, manifest.superblock.base(*index), length, &mut |_| Ok(())) {
+            Ok(crc) if missing || name.contains(&format!("-{crc:08x}.")) => None,
+            Ok(_) => Some(format!("the file {name} is not as it was written")),
+            Err(error) => Some(format!("the file {name} cannot be read: {error}")),
+        };
+        if let Some(found) = found {
+            damage.push(found);
+            again.insert(name.as_str());
         }
         progress(number * length, all);
     }
+    let advice = if note(dir, &again) {
+        "the next `postfach backup` copies it again, if the store still has it"
+    } else {
+        "rename it, and the next `postfach backup` copies it again, if the store still has it"
+    };
+    damage.iter_mut().for_each(|text| *text = format!("{text}; {advice}"));
     let mut findings = check::check(&device)?;
     findings.damage.splice(0..0, damage);
     Ok(findings)
+}
+
+/// Notes which files are to be copied again, beside those that are noted already. False: it cannot be noted, or read again.
+fn note(dir: &Path, names: &BTreeSet<&str>) -> bool {
+    let sealed = names.iter().filter(|name| name.ends_with(".segment"));
+    let mut noted = copy_again(dir);
+    let before = noted.len();
+    noted.extend(sealed.map(|name| String::from(*name)));
+    if noted.len() == before {
+        return true;
+    }
+    let text: String = noted.iter().map(|name| format!("{name}\n")).collect();
+    let new = dir.join("copy-again.new");
+    let write = |mut file: fs::File| file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let written = new_file(&new).and_then(write).and_then(|()| fs::rename(&new, dir.join(COPY_AGAIN)));
+    written.is_ok() && copy_again(dir) == noted
 }
 
 /// What a restore needs to know.
 pub struct Wanted<'a> {
     /// Also over a store.
     pub force: bool,
+    /// How long the device can really become, bytes, if that is known.
+    pub room_bytes: Option<u64>,
     /// Fills with unpredictable bytes.
     pub random: &'a mut dyn FnMut(&mut [u8]),
 }
 
 /// Makes a new store on `device` of what the backup holds: with its own key, and as large as the device is. Until everything is there,
-/// the device holds no store at all.
+/// the device holds no store at all. What can be known before is known before the device is written to: what is refused leaves it as it was.
 ///
 /// # Errors
-/// As [`open`]; no room; there is a store already; the medium's.
+/// As [`open`]; no room; there is a store already; the medium's, of which only those of writing come after it has been written to.
 pub fn restore(
     dir: &Path,
     device: Arc<dyn Device>,
@@ -401,16 +506,23 @@ pub fn restore(
         return Err(Error::Format(FormatError::Exists));
     }
     let io = |error| Error::Store(OpenError::Io(error));
-    let veil = Arc::new(Veil::over(device, 2 * BLOCK_BYTES));
     let options = Format { segment_bytes: None, force: true };
-    journal::format(&*veil, &options, wanted.random).map_err(Error::Format)?;
-    let (mut target, _) = Store::open(veil.clone(), wanted.random)?;
-    let (needed, there) = store::restore_room(&source, &target);
+    let raw_bytes = journal::raw_bytes(device.size(), &options).map_err(Error::Format)?;
+    let (needed, there) = store::restore_room(&source, raw_bytes);
     if needed > there {
         return Err(Error::Small { needed, there });
     }
+    let needed = source.journal().capacity().live_bytes;
+    if let Some(there) = wanted.room_bytes.filter(|there| *there < needed) {
+        return Err(Error::Room { needed, there });
+    }
+    // From here on nothing is left of what was there.
+    let veil = Arc::new(Veil::over(device, 2 * BLOCK_BYTES));
     veil.draw().map_err(io)?;
-    let mut restored = store::restore(&source, &mut target, progress).map_err(|_| Error::Full)?;
+    journal::format(&*veil, &options, wanted.random).map_err(Error::Format)?;
+    let (mut target, _) = Store::open(veil.clone(), wanted.random)?;
+    let mut restored =
+        store::restore(&source, &mut target, wanted.random, progress).map_err(|_| Error::Full)?;
     restored.lossy |= !damage.is_empty();
     target.close().map_err(io)?;
     veil.lift(BLOCK_BYTES).map_err(io)?;

@@ -231,10 +231,16 @@ pub const BARE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// UIDs of each folder that a restore passes over: they may have been given out after the backup, and must never mean something else.
 pub const RESTORE_UIDS_SKIPPED: u32 = 1 << 20;
+/// And fewer than so many more, at random: the same backup may be restored twice, and what was given out in between is not known either.
+pub const RESTORE_UIDS_MORE: u64 = 1 << 22;
 /// Mod-sequences that a restore passes over, for the same reason.
 pub const RESTORE_SERIALS_SKIPPED: u64 = 1 << 32;
+/// And fewer than so many more: as many as a hundred restores, one of the other, have room for in 40 bits.
+pub const RESTORE_SERIALS_MORE: u64 = 1 << 34;
 /// UIDVALIDITY values that a restore passes over: of folders made after the backup.
 pub const RESTORE_UIDVALIDITIES_SKIPPED: u32 = 1 << 16;
+/// And fewer than so many more.
+pub const RESTORE_UIDVALIDITIES_MORE: u64 = 1 << 20;
 
 const _: () = assert!(SEGMENT_BYTES_MIN as usize >= PAYLOAD_BYTES_MAX + 2 * BLOCK_BYTES);
 const _: () = assert!(PAYLOAD_BYTES_MAX >= PIECE_BYTES && PAYLOAD_BYTES_MAX >= STRUCTURE_BYTES_MAX);

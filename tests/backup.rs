@@ -37,6 +37,12 @@ fn restore(dir: &Path, store: &Path, size: &str) -> (bool, String) {
     (output.status.success(), text(&output.stdout) + &text(&output.stderr))
 }
 
+/// Bytes of the store's mail, as it is stored.
+fn live_bytes(device: impl postfach::device::Device + 'static) -> u64 {
+    let opened = postfach::store::Store::open(Arc::new(device), &mut |buf| buf.fill(7));
+    opened.expect("opens").0.journal().capacity().live_bytes
+}
+
 /// Everything that a client can see of a mailbox, line by line; what is given out next comes apart.
 fn seen(server: &Server, user: &str) -> (Vec<String>, Vec<u64>) {
     let (mut lines, mut next) = (Vec::new(), Vec::new());
@@ -129,11 +135,16 @@ fn a_restored_store_is_the_same_to_every_client_and_gives_nothing_out_twice() {
     let (well, said) = verify(&dir);
     assert!(well, "{said}");
 
+    let live_bytes = live_bytes(postfach::backup::open(&dir).expect("opens").device);
+    let mut given: Vec<Vec<u64>> = Vec::new();
     for size in ["512M", "300M"] {
         let folder = Folder::new();
         let store = folder.0.join("again.store");
         let (well, said) = restore(&dir, &store, size);
         assert!(well && said.contains("2 mailboxes"), "{said}");
+        // Mail is as packed as it was.
+        let again = self::live_bytes(postfach::device::File::open_beside(&store).expect("opens"));
+        assert!(again.abs_diff(live_bytes) < live_bytes / 20, "{live_bytes} {again}");
         let again = Server::launch_store(folder, store);
         for (user, (lines, next)) in [ANNA, BEN].into_iter().zip(&before) {
             let (now, now_next) = seen(&again, user);
@@ -144,6 +155,9 @@ fn a_restored_store_is_the_same_to_every_client_and_gives_nothing_out_twice() {
             for (old, new) in next.iter().zip(&now_next) {
                 assert!(*new >= *old + (1 << 20), "{old} {new}");
             }
+            // Nor after another restore of the same backup.
+            assert!(!given.contains(&now_next), "{now_next:?}");
+            given.push(now_next);
         }
         assert_eq!(again.console(&["show", "config"], ""), config);
         let mut imap = again.imap(ANNA);
@@ -259,9 +273,14 @@ fn damage_is_told_and_an_interrupted_backup_leaves_the_one_before() {
 fn a_restore_that_does_not_end_leaves_no_store_and_one_that_cannot_be_leaves_what_was_there() {
     let server = Server::start();
     furnish(&server);
-    for number in 0..20 {
-        deliver(&mut server.lmtp(), ANNA, &format!("large-{number}"), 700_000);
+    // What cannot be packed, so that there is much to write.
+    let (mut random, mut noise) = (postfach::device::Random(8), vec![0; 700_000]);
+    let mut imap = owner(&server, ANNA);
+    for _ in 0..20 {
+        random.fill(&mut noise);
+        append(&mut imap, "INBOX", "", "24-Nov-2024 09:18:02 +0000", &noise);
     }
+    drop(imap);
     let dir = server.folder.0.join("backup");
     backup(&server.store, &dir);
     let folder = Folder::new();
@@ -272,6 +291,28 @@ fn a_restore_that_does_not_end_leaves_no_store_and_one_that_cannot_be_leaves_wha
     let (well, said) = restore(&dir, &store, "512M");
     assert!(!well && said.contains("--force"), "{said}");
     run(Command::new(POSTFACH).args(["check", "--store"]).arg(&store), b"");
+    // With --force, and refused all the same: for the backup, for the size, for the mailboxes' sizes.
+    let before = std::fs::read(&store).expect("reads");
+    let typo = folder.0.join("typo");
+    for (command, size, dir, why) in [
+        ("restore", "60M", Some(&typo), "manifest"),
+        ("restore", "512M", Some(&typo), "manifest"),
+        ("restore", "1M", Some(&dir), "too small"),
+        ("restore", "40M", Some(&dir), "too small"),
+        ("format", "100K", None, "too small"),
+        ("format", "17000000000G", None, "cannot make"),
+    ] {
+        let mut made = Command::new(POSTFACH);
+        made.args([command, "--force", "--size", size, "--store"]).arg(&store).args(dir);
+        let output = try_run(&mut made, b"");
+        let said = text(&output.stderr);
+        assert!(!output.status.success() && said.contains(why), "{command} {size}: {said}");
+        assert!(std::fs::read(&store).expect("reads") == before, "{command} {size} has changed the store");
+    }
+    run(Command::new(POSTFACH).args(["check", "--store"]).arg(&store), b"");
+    // And one that is not refused makes the file shorter.
+    run(Command::new(POSTFACH).args(["format", "--force", "--size", "90M", "--store"]).arg(&store), b"");
+    assert_eq!(store.metadata().expect("is there").len(), 90 << 20);
     std::fs::remove_file(&store).expect("removes");
     let mut command = Command::new(POSTFACH);
     let mut child =

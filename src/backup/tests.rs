@@ -203,11 +203,130 @@ fn a_cut_in_a_backup_and_one_in_the_next_lose_neither_mail_nor_the_backup_before
     assert!(seen >= 320 && made > 20 && made < seen, "{seen} {made}");
 }
 
+#[test]
+fn one_backup_at_a_time_is_written_to_a_directory() {
+    let folder = Folder::new();
+    let base = used(2, 25, 32 * 1024);
+    backup(&base, &folder.0, &mut |_, _| {}).unwrap();
+    let before = names(&folder.0).unwrap();
+    let running = lock(&folder.0).unwrap();
+    let refused = backup(&base, &folder.0, &mut |_, _| {}).unwrap_err();
+    assert!(refused.to_string().contains("another backup"), "{refused}");
+    assert_eq!(names(&folder.0).unwrap(), before);
+    assert!(verify(&folder.0, &mut |_, _| {}).unwrap().damage.is_empty());
+    drop(running);
+    backup(&base, &folder.0, &mut |_, _| {}).unwrap();
+}
+
+#[test]
+fn who_reads_beside_a_backup_sees_the_one_before_or_the_new_one() {
+    let folder = Folder::new();
+    let base = Arc::new(used(4, 25, 32 * 1024));
+    let trail = Trail(vec![lines(crate::store::storm::open(&base, 4).unwrap().0.lock().state())]);
+    let life = Life::after(Arc::new(base.copy()), trail, 4, "beside");
+    let device = life.device.clone();
+    backup(&*device, &folder.0, &mut |_, _| {}).unwrap();
+    let working = Working { life, random: Random(4), power: u64::MAX };
+    let busy = Busy { inner: Mutex::new(working), device };
+    let (made, ended) = (AtomicU64::new(0), AtomicU64::new(0));
+    let mut seen = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..60 {
+                let done = backup(&busy, &folder.0, &mut |_, _| {});
+                made.fetch_add(u64::from(done.is_ok()), Ordering::Relaxed);
+            }
+            ended.store(1, Ordering::Release);
+        });
+        while ended.load(Ordering::Acquire) == 0 {
+            let opened = open(&folder.0).unwrap();
+            assert_eq!(opened.damage, [""; 0]);
+            seen += 1;
+        }
+    });
+    assert!(seen > 0 && made.into_inner() > 10);
+}
+
+#[test]
+fn a_file_that_is_damaged_is_copied_again() {
+    let folder = Folder::new();
+    let base = used(5, 25, 32 * 1024);
+    backup(&base, &folder.0, &mut |_, _| {}).unwrap();
+    let whole = |folder: &Folder| {
+        let found = verify(&folder.0, &mut |_, _| {}).unwrap();
+        found.damage.is_empty()
+    };
+    let mut before = names(&folder.0).unwrap();
+    before.sort();
+    let sealed: Vec<_> = before.iter().filter(|name| name.ends_with(".segment")).cloned().collect();
+    let spoil = |name: &String, length: usize| {
+        let mut bytes = fs::read(folder.0.join(name)).unwrap();
+        bytes[9000] ^= 1;
+        bytes.truncate(length);
+        fs::write(folder.0.join(name), bytes).unwrap();
+    };
+    // Another length: noticed by the backup itself.
+    spoil(&sealed[0], 20_000);
+    spoil(&sealed[1], 0xFFFF_FFFF);
+    assert_eq!(backup(&base, &folder.0, &mut |_, _| {}).unwrap().copied, 2);
+    let found = verify(&folder.0, &mut |_, _| {}).unwrap().damage;
+    let told = found.iter().find(|text| text.contains(&sealed[1]));
+    assert!(
+        told.is_some_and(|told| told.contains("the next `postfach backup` copies it again")),
+        "{found:?}"
+    );
+    assert!(!found.iter().any(|text| text.contains(&sealed[0])), "{found:?}");
+    // Looked at twice, noted once; and the next backup makes it good.
+    assert!(!whole(&folder));
+    assert_eq!(copy_again(&folder.0), BTreeSet::from([sealed[1].clone()]));
+    assert_eq!(backup(&base, &folder.0, &mut |_, _| {}).unwrap().copied, 2);
+    assert!(whole(&folder));
+    let mut after = names(&folder.0).unwrap();
+    after.sort();
+    assert_eq!(after, before);
+
+    // What is in the store is not what was copied: the damaged file stays, beside.
+    let survey = look(&base).unwrap();
+    let segment = survey.segments.iter().find(|segment| {
+        segment.sealed
+            && sealed[1].starts_with(&format!("{:016x}-{:016x}-", segment.sequence, segment.incarnation))
+    });
+    spoil(&sealed[1], 20_000);
+    let other = base.copy();
+    other.write_at(survey.superblock.base(segment.unwrap().index) + 12_000, b"rot").unwrap();
+    backup(&other, &folder.0, &mut |_, _| {}).unwrap();
+    let after = names(&folder.0).unwrap();
+    assert!(after.contains(&format!("{}.bad", sealed[1])) && !after.contains(&sealed[1]), "{after:?}");
+    assert!(after.len() == before.len() + 1);
+}
+
 /// Makes a store of a backup.
 fn make(dir: &Path, device: &Arc<Memory>, seed: u64) -> Result<Restored, Error> {
     let mut random = Random(seed);
-    let mut wanted = Wanted { force: true, random: &mut |buf| random.fill(buf) };
+    let mut wanted = Wanted { force: true, room_bytes: None, random: &mut |buf| random.fill(buf) };
     restore(dir, device.clone(), &mut wanted, &mut |_, _| {})
+}
+
+#[test]
+fn what_is_refused_leaves_the_store_that_was_there_as_it_was() {
+    let folder = Folder::new();
+    let base = used(3, 25, 32 * 1024);
+    backup(&base, &folder.0, &mut |_, _| {}).unwrap();
+    let refused = |device_bytes: u64, room_bytes: Option<u64>, dir: &Path| {
+        let device = Arc::new(Memory::new(device_bytes));
+        let options = Format { segment_bytes: Some(32 * 1024), force: false };
+        journal::format(&*device, &options, &mut |buf| buf.fill(9)).unwrap();
+        let writes = device.writes();
+        let mut wanted = Wanted { force: true, room_bytes, random: &mut |buf| buf.fill(5) };
+        let refusal = restore(dir, device.clone(), &mut wanted, &mut |_, _| {}).unwrap_err();
+        assert_eq!(device.writes(), writes, "{refusal}");
+        refusal
+    };
+    assert!(matches!(refused(4 << 20, None, Path::new("/nowhere")), Error::File(..)));
+    assert!(matches!(refused(1 << 20, None, &folder.0), Error::Format(FormatError::TooSmall { .. })));
+    assert!(matches!(refused(4 << 20, Some(1000), &folder.0), Error::Room { there: 1000, .. }));
+    std::fs::write(folder.0.join(MANIFEST), "torn").unwrap();
+    assert!(matches!(refused(4 << 20, None, &folder.0), Error::Damaged(..)));
 }
 
 /// The store that is there, if there is one: then it is whole.
@@ -215,9 +334,40 @@ fn restored(device: &Arc<Memory>, what: &str) -> Option<Vec<String>> {
     journal::is_store(&**device).then(|| {
         let found = check::check(&**device).unwrap();
         assert!(found.damage.is_empty(), "{what}: {found}");
-        // The first line says where the numbers of folders go on: at random, behind all that were given out.
-        lines(crate::store::storm::open(device, 1).unwrap().0.lock().state()).split_off(1)
+        // Where numbers go on is at random, behind all that were given out: the first line says it of the store, and each folder's has its own.
+        let lines = lines(crate::store::storm::open(device, 1).unwrap().0.lock().state()).split_off(1);
+        let words = |line: String| line.split(' ').filter(|word| !word.starts_with("next:")).collect();
+        lines.into_iter().map(words).collect()
     })
+}
+
+/// What a store gives out next: a mod-sequence, a UIDVALIDITY, and each folder's UIDs. And the bytes of its bodies and structures.
+fn given_out(device: Arc<dyn Device>) -> (Vec<u64>, u64) {
+    let (store, _) = Store::open(device, &mut |buf| buf.fill(3)).unwrap();
+    let state = store.state();
+    let folders = state.accounts.values().flat_map(|account| account.folders.values());
+    let mut given = vec![state.serial.0, state.uid_validity.into()];
+    given.extend(folders.map(|folder| u64::from(folder.uid_next.0)));
+    (given, store.journal().capacity().live_bytes)
+}
+
+#[test]
+fn one_backup_restored_twice_gives_out_other_numbers() {
+    let folder = Folder::new();
+    let base = Arc::new(used(6, 25, 32 * 1024));
+    backup(&*base, &folder.0, &mut |_, _| {}).unwrap();
+    let (before, _) = given_out(base);
+    let given = [5, 6].map(|seed| {
+        let device = Arc::new(Memory::new(4 << 20));
+        make(&folder.0, &device, seed).unwrap();
+        given_out(device).0
+    });
+    assert!(before.len() > 3 && given.iter().all(|given| given.len() == before.len()));
+    for (nth, before) in before.iter().enumerate() {
+        let least = before + [1 << 32, 1 << 16].get(nth).unwrap_or(&(1 << 20));
+        let [first, second] = [0, 1].map(|restore: usize| given[restore][nth]);
+        assert!(first >= least && second >= least && first != second, "{nth}: {before} {first} {second}");
+    }
 }
 
 /// Counts states after a cut, after a second one, and those in which there is a whole store.

@@ -127,9 +127,14 @@ pub fn restore(path: &Path, size: Option<u64>, force: bool, dir: &Path) -> u8 {
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
             return failed(&format!("{name} is in use: a server is running on it"));
         }
-        Err(error) => return failed(&format!("cannot make {name}: {error}")),
+        Err(error) => {
+            if new {
+                let _gone = std::fs::remove_file(path);
+            }
+            return failed(&format!("cannot make {name}: {error}"));
+        }
     };
-    let mut wanted = backup::Wanted { force, random: &mut serve::random };
+    let mut wanted = backup::Wanted { force, room_bytes: device.room(), random: &mut serve::random };
     let mut progress = Progress::new("restored", false);
     let made = backup::restore(dir, device, &mut wanted, &mut |done, all| progress.tell_count(done, all));
     drop(progress);

@@ -97,7 +97,6 @@ pub fn is_partition(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| found.file_type().is_block_device())
 }
 
-/// Makes a store; says how large.
 /// Makes a store; says how long it is, and how long it can become where it is, if that is known, bytes.
 fn make(path: &Path, size: u64, force: bool) -> Result<(u64, Option<u64>), String> {
     let name = path.display();

@@ -213,7 +213,8 @@ pub const COMMANDS: [Command; 8] = [
         ],
         words: "DIR",
         notes: "DIR is made if it is not there. It then holds all mail and the store's key: keep it where nobody else reads it.\n\
-                A backup that is interrupted leaves the one before it whole. Exit status of --verify: as of check.",
+                A backup that is interrupted leaves the one before it whole; only one at a time writes to DIR. A file that\n\
+                --verify has found damaged is copied again by the next backup. Exit status of --verify: as of check.",
     },
     Command {
         name: "restore",

@@ -1,6 +1,7 @@
 //! A regular file or a block device (a partition) as a medium: buffered, locked against a second user, errors checked.
 //!
-//! Refuses: to be opened twice ([`io::ErrorKind::ResourceBusy`]); to touch an existing file unless forced ([`io::ErrorKind::AlreadyExists`]).
+//! Refuses: to be opened twice ([`io::ErrorKind::ResourceBusy`]); to touch an existing file unless forced ([`io::ErrorKind::AlreadyExists`]),
+//! and then before it is written to: who looks at it and goes away leaves it as it was.
 //! Invariants: the size never changes while open; `prepare` fills holes only and shares a lock with writing, so that it can run beside it;
 //! it syncs through a description of its own, because Linux tells a failed write-back once per description and the commit must hear it.
 
@@ -9,7 +10,8 @@ use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Advice, FlockOperation, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
@@ -29,17 +31,23 @@ pub struct File {
     regular: bool,
     /// Somebody else is writing to it.
     beside: bool,
+    /// An existing file that has another length yet. What it lacks reads as zeros.
+    uncut: AtomicBool,
     /// Held by whoever writes.
     writing: Mutex<()>,
 }
 
 impl File {
     /// Makes a sparse file of `size` bytes, or takes the partition that is there (`size` 0: the whole of it).
-    /// An existing file is only taken, and brought to that size, with `force`; its bytes stay until they are written over.
+    /// An existing file is only taken with `force`, and brought to that size by the first write; its bytes stay until they are written over.
     pub fn create(path: &Path, size: u64, force: bool) -> io::Result<File> {
         let made = options().create_new(true).mode(0o600).open(path);
         match made {
-            Ok(file) => File::new(file, path, Some(size)),
+            Ok(file) => {
+                let file = File::new(file, path, Some(size))?;
+                drop(file.writing()?);
+                Ok(file)
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let file = options().open(path)?;
                 let kind = file.metadata()?;
@@ -62,7 +70,8 @@ impl File {
         let open = || fs::OpenOptions::new().read(true).open(path);
         let (file, filler) = (open()?, open()?);
         let size = rustix::fs::seek(&file, SeekFrom::End(0))?;
-        Ok(File { file, filler, size, regular: false, beside: true, writing: Mutex::new(()) })
+        let (uncut, writing) = (AtomicBool::new(false), Mutex::new(()));
+        Ok(File { file, filler, size, regular: false, beside: true, uncut, writing })
     }
 
     /// How long a regular file can become where it is, bytes: what it takes of the file system, and what is free there. None: a partition, or
@@ -73,7 +82,7 @@ impl File {
         system.f_bavail.checked_mul(system.f_frsize)?.checked_add(taken)
     }
 
-    /// Locks, and only then brings a regular file to its size.
+    /// Locks. Nothing is changed yet.
     fn new(file: fs::File, path: &Path, wanted: Option<u64>) -> io::Result<File> {
         let kind = file.metadata()?.file_type();
         if !kind.is_file() && !kind.is_block_device() {
@@ -83,23 +92,40 @@ impl File {
             Errno::WOULDBLOCK => io::Error::new(io::ErrorKind::ResourceBusy, "the store is in use"),
             error => error.into(),
         })?;
-        if let (true, Some(size)) = (kind.is_file(), wanted) {
-            file.set_len(size)?;
-            file.sync_all()?;
-            sync_parent(path)?;
-        }
+        let regular = kind.is_file();
         let whole = rustix::fs::seek(&file, SeekFrom::End(0))?;
-        let size = wanted.filter(|size| *size > 0).unwrap_or(whole);
-        if size > whole {
+        let size = wanted.filter(|size| regular || *size > 0).unwrap_or(whole);
+        if size > whole && !regular {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the partition is smaller than that"));
         }
+        if wanted.is_some() && regular {
+            sync_parent(path)?;
+        }
         let filler = options().open(path)?;
-        Ok(File { file, filler, size, regular: kind.is_file(), beside: false, writing: Mutex::new(()) })
+        let (uncut, writing) = (AtomicBool::new(regular && size != whole), Mutex::new(()));
+        Ok(File { file, filler, size, regular, beside: false, uncut, writing })
+    }
+
+    /// Whoever else writes waits while this is held. A file that was there before is brought to its size first.
+    fn writing(&self) -> io::Result<MutexGuard<'_, ()>> {
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.uncut.load(Ordering::Acquire) {
+            self.file.set_len(self.size)?;
+            self.file.sync_all()?;
+            self.uncut.store(false, Ordering::Release);
+        }
+        Ok(writing)
+    }
+
+    /// How many of these bytes there are in a file that may have another length yet.
+    fn there(&self, offset: u64, length: usize) -> io::Result<usize> {
+        let rest = self.file.metadata()?.len().saturating_sub(offset);
+        Ok(usize::try_from(rest).map_or(length, |rest| rest.min(length)))
     }
 
     /// Fills the first hole of `offset..end` with zeros, up to `FILL_BYTES`; returns where to go on, or `None` at the end.
     fn fill(&self, offset: u64, end: u64, zeros: &[u8]) -> io::Result<Option<u64>> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing()?;
         let hole = match rustix::fs::seek(&self.filler, SeekFrom::Hole(offset)) {
             Ok(hole) if hole < end => hole,
             // ENXIO: nothing but data to the end; EINVAL: a file system without holes.
@@ -139,12 +165,20 @@ impl Device for File {
         if !within(self.size, offset, buf.len() as u64) {
             return Err(beyond_the_end());
         }
-        self.file.read_exact_at(buf, offset)
+        if !self.uncut.load(Ordering::Acquire) {
+            return self.file.read_exact_at(buf, offset);
+        }
+        let (there, lacking) = buf.split_at_mut(self.there(offset, buf.len())?);
+        lacking.fill(0);
+        self.file.read_exact_at(there, offset)
     }
 
     fn read_cached(&self, offset: u64, buf: &mut [u8]) -> io::Result<bool> {
         if !within(self.size, offset, buf.len() as u64) {
             return Err(beyond_the_end());
+        }
+        if self.uncut.load(Ordering::Acquire) {
+            return Ok(false);
         }
         let mut done = 0;
         while done < buf.len() {
@@ -166,7 +200,7 @@ impl Device for File {
         if !within(self.size, offset, buf.len() as u64) {
             return Err(beyond_the_end());
         }
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing()?;
         self.file.write_all_at(buf, offset)
     }
 
@@ -182,7 +216,7 @@ impl Device for File {
         if !within(self.size, offset, length) {
             return Err(beyond_the_end());
         }
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing()?;
         match retry_on_intr(|| discard(&self.file, offset, length)) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOTTY) => Ok(()),
             Err(error) => Err(error.into()),
@@ -273,9 +307,43 @@ mod tests {
         let mut buf = [0; 4];
         file.read_at(0, &mut buf).unwrap();
         assert_eq!((buf, file.size()), (*b"mine", 4096));
+        assert!(file.read_at(4096, &mut buf).is_err());
+        file.write_at(8, b"more").unwrap();
+        file.read_at(0, &mut buf).unwrap();
+        assert_eq!(buf, *b"mine");
         drop(file);
         assert_eq!(File::open(&place.0).unwrap().size(), 4096);
         assert!(File::open(Path::new("/dev/null")).is_err());
+    }
+
+    #[test]
+    fn a_file_that_was_there_is_cut_or_made_longer_by_the_first_write_only() {
+        let place = Place::new("uncut");
+        for (size, prepared) in [(4096, false), (1 << 20, false), (4096, true), (1 << 20, true)] {
+            fs::write(&place.0, [7; 8192]).unwrap();
+            let file = File::create(&place.0, size, true).unwrap();
+            let mut buf = [1; 2048];
+            file.read_at(size - 2048, &mut buf).unwrap();
+            assert_eq!(buf, [if size > 8192 { 0 } else { 7 }; 2048]);
+            let edge = (7168 - 1024).min(size - 2048);
+            file.read_at(edge, &mut buf).unwrap();
+            assert_eq!(buf, [7; 2048]);
+            if size > 8192 {
+                file.read_at(7168, &mut buf).unwrap();
+                assert_eq!((&buf[..1024], &buf[1024..]), (&[7; 1024][..], &[0; 1024][..]));
+            }
+            assert!(!file.read_cached(0, &mut buf).unwrap());
+            file.flush().unwrap();
+            file.discard(0, size).unwrap();
+            file.forget_cache(0, size);
+            assert_eq!((file.size(), fs::read(&place.0).unwrap() == [7; 8192]), (size, true));
+            if prepared {
+                file.prepare(0, size).unwrap();
+            } else {
+                file.write_at(size - 1, b"x").unwrap();
+            }
+            assert_eq!(fs::metadata(&place.0).unwrap().len(), size);
+        }
     }
 
     #[test]

@@ -316,7 +316,7 @@ pub use protect::Protect;
 pub use reclaim::{Portion, Pressure, Taken};
 pub use repair::{Repaired, repair};
 pub use report::{Cut, Lost, LostFrame, Report};
-pub use superblock::{Format, FormatError, Superblock, format, is_store};
+pub use superblock::{Format, FormatError, Superblock, format, is_store, raw_bytes};
 pub use survey::{Survey, Surveyed, survey};
 pub use tail::Journal;
 

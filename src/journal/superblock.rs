@@ -94,29 +94,13 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// Makes an empty store. The device may hold anything: without a valid superblock old bytes mean nothing.
+/// Makes an empty store. The device may hold anything: without a valid superblock old bytes mean nothing. What is refused is not written to.
 pub fn format(
     device: &dyn Device,
     options: &Format,
     random: &mut dyn FnMut(&mut [u8]),
 ) -> Result<Superblock, FormatError> {
-    let segment_bytes = match options.segment_bytes {
-        Some(bytes) => bytes,
-        None => {
-            let wanted = (device.size() / 64).checked_ilog2().map_or(0, |bits| 1 << bits);
-            wanted.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX) as u32
-        }
-    };
-    let largest = SEGMENT_BYTES_MAX as u32;
-    if !(SEGMENT_BYTES_SMALLEST..=largest).contains(&segment_bytes) || segment_bytes % BLOCK_BYTES as u32 != 0
-    {
-        return Err(FormatError::SegmentBytes);
-    }
-    let count = (device.size() / u64::from(segment_bytes)).saturating_sub(1);
-    if count < u64::from(MINIMUM_SEGMENTS) {
-        let minimum_bytes = (u64::from(MINIMUM_SEGMENTS) + 1) * u64::from(segment_bytes);
-        return Err(FormatError::TooSmall { minimum_bytes });
-    }
+    let (segment_bytes, count) = segments(device.size(), options)?;
     match read(device) {
         Ok(Found::Nothing) => {}
         Ok(Found::Store(..) | Found::Other(_)) if !options.force => return Err(FormatError::Exists),
@@ -125,7 +109,6 @@ pub fn format(
         Err(_) if options.force => invalidate(device)?,
         Err(error) => return Err(error.into()),
     }
-    let count = u32::try_from(count).unwrap_or(u32::MAX).min(SEGMENTS_MAX);
     let superblock = new(segment_bytes, count, random);
     let mut block = vec![0; BLOCK_BYTES];
     block[..SUPERBLOCK_BYTES].copy_from_slice(&superblock.encode());
@@ -138,6 +121,36 @@ pub fn format(
     device.write_at(BLOCK_BYTES as u64, &block)?;
     device.flush()?;
     Ok(superblock)
+}
+
+/// Bytes of all segments that [`format()`] would make of a device of this size.
+///
+/// # Errors
+/// What `format` would refuse such a device for.
+pub fn raw_bytes(device_bytes: u64, options: &Format) -> Result<u64, FormatError> {
+    segments(device_bytes, options).map(|(bytes, count)| u64::from(bytes) * u64::from(count))
+}
+
+/// Bytes of a segment, and how many there are on a device of this size.
+fn segments(device_bytes: u64, options: &Format) -> Result<(u32, u32), FormatError> {
+    let segment_bytes = match options.segment_bytes {
+        Some(bytes) => bytes,
+        None => {
+            let wanted = (device_bytes / 64).checked_ilog2().map_or(0, |bits| 1 << bits);
+            wanted.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX) as u32
+        }
+    };
+    let largest = SEGMENT_BYTES_MAX as u32;
+    if !(SEGMENT_BYTES_SMALLEST..=largest).contains(&segment_bytes) || segment_bytes % BLOCK_BYTES as u32 != 0
+    {
+        return Err(FormatError::SegmentBytes);
+    }
+    let count = (device_bytes / u64::from(segment_bytes)).saturating_sub(1);
+    if count < u64::from(MINIMUM_SEGMENTS) {
+        let minimum_bytes = (u64::from(MINIMUM_SEGMENTS) + 1) * u64::from(segment_bytes);
+        return Err(FormatError::TooSmall { minimum_bytes });
+    }
+    Ok((segment_bytes, u32::try_from(count).unwrap_or(u32::MAX).min(SEGMENTS_MAX)))
 }
 
 /// Whether there is a store, also one of another format.

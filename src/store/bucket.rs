@@ -17,8 +17,12 @@ pub fn charge(size: u64, structure: u64) -> u64 {
 
 /// Bytes that all buckets together may promise: 0.75 of the medium less the system's 1/32.
 pub fn room(journal: &Journal) -> u64 {
-    let raw = journal.capacity().raw_bytes;
-    raw / 4 * 3 - raw / 32
+    room_of(journal.capacity().raw_bytes)
+}
+
+/// The same of a store with so many bytes in its segments.
+pub(super) fn room_of(raw_bytes: u64) -> u64 {
+    raw_bytes / 4 * 3 - raw_bytes / 32
 }
 
 /// The size of a bucket of this class in a store that can promise `room` bytes.

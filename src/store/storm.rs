@@ -34,7 +34,7 @@ pub(crate) fn lines(state: &State) -> Vec<String> {
         lines.push(format!("{address} {used} {last} {:?} {:?}", account.subscriptions, account.keywords));
         for folder in account.folders.values() {
             let (id, name, next, serial) = (folder.id, &folder.name, folder.uid_next, folder.serial);
-            lines.push(format!("{id} {name} {} {next} {serial} {}", folder.uid_validity, folder.unseen));
+            lines.push(format!("{id} {name} {} next:{next} {serial} {}", folder.uid_validity, folder.unseen));
             lines.extend(folder.live().map(|message| format!("{message:?}")));
         }
     }
