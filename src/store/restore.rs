@@ -28,8 +28,7 @@ pub struct Restored {
 
 /// Bytes of the smallest room for buckets that the source needs, and what the target has.
 pub fn room(source: &Store, target: &Store) -> (u64, u64) {
-    let promised = source.state.accounts.values().map(|account| account.bucket_bytes).sum();
-    (promised, bucket::room(&target.journal))
+    (bucket::promised(&source.state, &source.state), bucket::room(&target.journal))
 }
 
 /// Fills `target`, a store in which nothing has happened. `progress` is told how many messages are done, and how many there are.
