@@ -13,6 +13,7 @@ mod crowded;
 mod full;
 mod quota;
 mod snapshots;
+mod steps;
 
 const INBOX: FolderId = FolderId::INBOX;
 
