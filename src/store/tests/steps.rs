@@ -78,3 +78,44 @@ fn a_step_copies_at_most_64_kib_or_one_larger_frame_and_costs_one_flush() {
     );
     assert!(steps > 500 && alone > 10, "{steps} {alone}");
 }
+
+/// A short record may be about much: each range of messages was flagged in one go, and every second one of them otherwise since.
+#[test]
+fn what_is_said_again_of_a_short_record_may_be_long() {
+    let (device, shared) = office(64, 1 << 20, 1);
+    let (account, mut needs) = (AccountId(1), Position::default());
+    for _ in 0..20_000 {
+        deliver(&shared, account, 20).expect("there is room");
+    }
+    let view = shared.access(&mut needs).open(account, INBOX, false).expect("opens");
+    let mut flag = |set: UidSet, flags| {
+        shared.access(&mut needs).flags_set(&view, &set, FlagChange::Add, flags, None).expect("fits");
+        shared.lock().commit_pending().expect("commits");
+    };
+    flag(UidSet(vec![(Uid(1), Uid(20_000))]), Flags::SEEN);
+    flag(UidSet::from_ascending((1..=10_000).map(|nth| Uid(2 * nth))), Flags::FLAGGED);
+    let mut largest = 0;
+    let mut random = Random(1);
+    for _ in 0..3000 {
+        let body = shared.access(&mut needs).incoming();
+        let mut bytes = vec![0; 60_000];
+        random.fill(&mut bytes);
+        let mut store = shared.lock();
+        if store.takes_piece(bytes.len()) {
+            store.append_piece(body.id(), 0, bytes).expect("fits");
+        }
+        store.commit_pending().expect("commits");
+        drop(body);
+        while let Some(mut portion) = store.compaction(Pressure::Low) {
+            portion.read(&*device);
+            let step = store.compact(portion);
+            largest = largest.max(store.journal.pending_bytes());
+            store.commit_pending().expect("commits");
+            if step != Step::Done {
+                break;
+            }
+        }
+    }
+    eprintln!("{largest} bytes at most in a step");
+    assert!(largest < 256 << 10, "{largest}");
+}
