@@ -26,7 +26,9 @@ pub const SEGMENTS_RESERVED_FOR_RECORDS: usize = 1;
 pub const SEGMENTS_RESERVED_FOR_RETRY: usize = 1;
 /// Segments that only compaction may take: one to copy into, and one whose header says what is free by now.
 pub const SEGMENTS_RESERVED_FOR_COMPACTION: usize = 2;
-/// What one step of compaction reads and copies at most, unless one frame is larger, bytes.
+/// What one step of compaction reads and copies of a segment's frames, bytes: so much, or one frame that is larger, alone (a full piece with its
+/// header; the record of a large change, up to [`PAYLOAD_BYTES_MAX`]). What is said again of records is measured (`store::tests::steps`), not
+/// bounded: a short record may be about much, as that which flags a range that has been flagged bit by bit since.
 pub const COMPACTION_STEP_BYTES: usize = 64 * 1024;
 /// A snapshot is written when the log since the last one has this many times its bytes: it adds an eighth to what is written, at most.
 pub const SNAPSHOT_LOG_PARTS: u64 = 8;

@@ -187,7 +187,7 @@ impl Portion {
         }
     }
 
-    /// Reads them. To be called once.
+    /// Reads them: at most [`COMPACTION_STEP_BYTES`], or one frame that is larger, alone. To be called once.
     pub fn read(&mut self, device: &dyn Device) {
         let mut window = Window::new(device, &self.superblock, &self.header);
         window.sealed = self.rebuild;

@@ -1,11 +1,13 @@
 //! Fixed quota buckets: how much a mailbox may hold, what a message costs, and reservations.
 //!
 //! A bucket is reserved whole: the sum of all buckets and the system's share stays below 0.75 of the medium, so that compaction
-//! always finds room. A message is charged in full for every copy, also where copies share their bytes: live bytes never exceed charges.
+//! always finds room. A bucket made smaller than what its mailbox holds gives up only what is empty of it: the rest comes back as the mailbox is
+//! emptied ([`promised_to`]). A message is charged in full for every copy, also where copies share their bytes: live bytes never exceed charges.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::state::{Account, State};
 use crate::journal::Journal;
 use crate::limits::{BUCKET_BYTES_MIN, CHARGE_OVERHEAD_BYTES, CHARGE_STEP_BYTES, MESSAGE_BYTES_MAX};
 use crate::types::Class;
@@ -33,6 +35,17 @@ pub fn class_bytes(class: Class, room: u64) -> u64 {
         Class::L => (room / 8).max(4 * BUCKET_BYTES_MIN),
         Class::Xl => (room / 4).max(8 * BUCKET_BYTES_MIN),
     }
+}
+
+/// What a mailbox takes of the room, bytes: its bucket, or what it holds where that is more, because its bucket has been made smaller.
+/// The bucket is that of `account`, which may be a draft's; what is held is what `content` says, for mail comes in while a draft is made.
+pub(super) fn promised_to(account: &Account, content: &State) -> u64 {
+    account.bucket_bytes.max(content.accounts.get(&account.id).map_or(0, |account| account.used_bytes))
+}
+
+/// What all mailboxes of `buckets` take of the room, bytes.
+pub(super) fn promised(buckets: &State, content: &State) -> u64 {
+    buckets.accounts.values().map(|account| promised_to(account, content)).sum()
 }
 
 /// The largest message that a bucket takes, bytes: announced as SIZE and APPENDLIMIT.

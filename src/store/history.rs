@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::record::Record;
 use super::state::{Account, State};
-use super::{Access, Certificate, Network, StoreError};
+use super::{Access, Certificate, Network, StoreError, bucket};
 use crate::limits::{HISTORY_ENTRIES_MAX, HISTORY_RECORDS_MAX};
 use crate::types::{AccountId, Position, Time};
 
@@ -293,11 +293,17 @@ impl Access<'_> {
     /// Makes a draft's change, as a whole.
     ///
     /// # Errors
-    /// `Cannot` if somebody else has changed the settings meanwhile; the medium's.
+    /// `Cannot` if somebody else has changed the settings meanwhile, or mail has come in where the draft has made a bucket smaller, and another
+    /// has got the room; the medium's.
     pub fn adopt(&mut self, draft: Draft, note: Note) -> Result<(), StoreError> {
         if self.store.state.settings.position != draft.base {
             return Err(StoreError::Cannot(
                 "somebody else has changed the settings at this moment; nothing has been changed: try again",
+            ));
+        }
+        if self.oversells(&draft.state) {
+            return Err(StoreError::Cannot(
+                "mail that has come in at this moment takes the room; nothing has been changed: try again",
             ));
         }
         let number = self.store.state.settings.history.last + 1;
@@ -317,6 +323,13 @@ impl Access<'_> {
             self.store.trial = None;
         }
         Ok(())
+    }
+
+    /// Whether more would be promised with these buckets than there is, and more than now.
+    fn oversells(&self, after: &State) -> bool {
+        let now = &self.store.state;
+        let promised = bucket::promised(after, now);
+        promised > self.store.room && promised > bucket::promised(now, now)
     }
 
     /// Puts a draft's change into force without recording it.
@@ -389,8 +402,7 @@ impl Access<'_> {
         }
         let mut after = Draft::begin(&self.store.state);
         after.record(&records);
-        let promised: u64 = after.state.accounts.values().map(|account| account.bucket_bytes).sum();
-        if promised > self.store.room {
+        if self.oversells(&after.state) {
             return Err(NotUndone::Room(from));
         }
         let risky = after.is_risky();

@@ -483,11 +483,13 @@ impl Access<'_> {
         (capacity, self.store.journal.read_only())
     }
 
-    /// Bytes that buckets may promise together, and how many of them are promised.
+    /// Bytes that buckets may promise together, and how many of them are promised, or held beyond a bucket that was made smaller.
     pub fn buckets(&mut self) -> (u64, u64) {
-        let position = self.store.state.settings.position;
+        let state = &self.store.state;
+        let held = state.accounts.values().map(|account| account.position).max().unwrap_or_default();
+        let position = state.settings.position.max(held);
         self.touch(position);
-        (self.store.room, self.state().accounts.values().map(|account| account.bucket_bytes).sum())
+        (self.store.room, bucket::promised(self.state(), &self.store.state))
     }
 }
 

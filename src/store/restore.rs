@@ -34,8 +34,7 @@ pub struct Restored {
 
 /// Bytes of the smallest room for buckets that the source needs, and what a store with so many bytes in its segments has.
 pub fn room(source: &Store, raw_bytes: u64) -> (u64, u64) {
-    let promised = source.state.accounts.values().map(|account| account.bucket_bytes).sum();
-    (promised, bucket::room_of(raw_bytes))
+    (bucket::promised(&source.state, &source.state), bucket::room_of(raw_bytes))
 }
 
 /// Fills `target`, a store in which nothing has happened. `progress` is told how many messages are done, and how many there are.

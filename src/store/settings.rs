@@ -127,7 +127,7 @@ impl Access<'_> {
         if settings.addresses.len() >= ACCOUNTS_MAX {
             return Err(StoreError::Limit("mailboxes"));
         }
-        let bucket_bytes = self.fitting(class, 0)?;
+        let bucket_bytes = self.fits(class, None).map_err(|_| StoreError::OverQuota)?;
         let account = AccountId(self.state().account_last.0 + 1);
         let mut uid_validity = self.state().uid_validity;
         let mut records = vec![Record::AccountAdded { account, address, class, bucket_bytes, phc }];
@@ -143,16 +143,22 @@ impl Access<'_> {
         Ok(account)
     }
 
-    /// The size of a bucket of this class, if it fits beside the others when `freed` bytes of them are given up.
-    fn fitting(&mut self, class: Class, freed: u64) -> Result<u64, StoreError> {
+    /// The size of a bucket of this class, if a new mailbox, or this one, can have it beside what others have.
+    ///
+    /// # Errors
+    /// It does not fit: bytes that are left for it.
+    pub fn fits(&mut self, class: Class, account: Option<AccountId>) -> Result<u64, u64> {
         let (room, promised) = self.buckets();
-        let bytes = bucket::class_bytes(class, room);
-        if promised - freed + bytes <= room { Ok(bytes) } else { Err(StoreError::OverQuota) }
+        let known = account.and_then(|account| self.state().accounts.get(&account));
+        let own = known.map_or(0, |known| bucket::promised_to(known, &self.store.state));
+        let (bytes, left) = (bucket::class_bytes(class, room), room.saturating_sub(promised - own));
+        // Who takes no more than before is never refused, though too much were promised already.
+        if bytes <= left.max(own) { Ok(bytes) } else { Err(left) }
     }
 
-    /// The largest class whose bucket fits when `freed` bytes of buckets are given up, for the refusal of one that does not.
-    pub fn class_that_fits(&mut self, freed: u64) -> Option<Class> {
-        Class::ALL.into_iter().rev().find(|class| self.fitting(*class, freed).is_ok())
+    /// The largest class whose bucket fits, for the refusal of one that does not.
+    pub fn class_that_fits(&mut self, account: Option<AccountId>) -> Option<Class> {
+        Class::ALL.into_iter().rev().find(|class| self.fits(*class, account).is_ok())
     }
 
     /// The account of a login address.
@@ -177,14 +183,14 @@ impl Access<'_> {
         self.record(account, &records).map(drop)
     }
 
-    /// Gives a mailbox another bucket. One that is smaller than its content loses nothing: receiving stops.
+    /// Gives a mailbox another bucket. One that is smaller than its content loses nothing: receiving stops, and what the mailbox holds is
+    /// promised to nobody else.
     ///
     /// # Errors
     /// `Missing`; `OverQuota` when the bucket does not fit; the medium's.
     pub fn mailbox_size(&mut self, address: &str, class: Class) -> Result<(), StoreError> {
         let account = self.account_of(address)?;
-        let freed = self.account(account).map(|account| account.bucket_bytes).unwrap_or_default();
-        let bucket_bytes = self.fitting(class, freed)?;
+        let bucket_bytes = self.fits(class, Some(account)).map_err(|_| StoreError::OverQuota)?;
         self.record(account, &[Record::AccountSize { account, class, bucket_bytes }]).map(drop)
     }
 

@@ -13,6 +13,7 @@ mod crowded;
 mod full;
 mod quota;
 mod snapshots;
+mod steps;
 
 const INBOX: FolderId = FolderId::INBOX;
 
@@ -123,9 +124,9 @@ fn buckets_are_promised_whole() {
     let (room, _) = office.access().buckets();
     assert!(room <= 96 << 20 && room > 80 << 20);
     assert_eq!(add(&mut office, "ben", Class::Xl), Err(StoreError::OverQuota));
-    assert_eq!(office.access().class_that_fits(0), Some(Class::L));
+    assert_eq!(office.access().class_that_fits(None), Some(Class::L));
     add(&mut office, "ben", Class::L).expect("fits");
-    assert_eq!(office.access().class_that_fits(0), None);
+    assert_eq!(office.access().class_that_fits(None), None);
     assert_eq!(office.access().mailbox_size("anna@example.test", Class::M), Err(StoreError::OverQuota));
     office.access().mailbox_remove("ben@example.test").expect("removes");
     office.access().mailbox_size("anna@example.test", Class::M).expect("fits");

@@ -529,18 +529,22 @@ impl World {
         self.became(before, changes);
     }
 
-    /// Bytes that a new bucket of the class takes, if it fits when `freed` are given up.
-    fn fitting(&self, class: Class, freed: u64) -> Result<u64, StoreError> {
+    /// Bytes that a bucket of the class takes, if it fits beside what others have: their buckets, or what they hold where that is more. A mailbox
+    /// that has as much already may keep it.
+    fn fitting(&self, class: Class, whose: Option<&str>) -> Result<u64, StoreError> {
         let (room, _) = self.access(|store| store.buckets());
-        let promised: u64 = self.office.accounts.values().map(|account| account.bucket).sum();
+        let taken = |account: &Account| account.bucket.max(account.used());
+        let others = self.office.accounts.iter().filter(|(address, _)| Some(address.as_str()) != whose);
+        let promised: u64 = others.map(|(_, account)| taken(account)).sum();
+        let own = whose.map_or(0, |whose| taken(&self.office.accounts[whose]));
         let bytes = class_bytes(class, room);
-        if promised - freed + bytes <= room { Ok(bytes) } else { Err(StoreError::OverQuota) }
+        if bytes <= own || promised + bytes <= room { Ok(bytes) } else { Err(StoreError::OverQuota) }
     }
 
     fn size(&mut self) {
         let Some((address, _)) = self.somebody() else { return };
         let class = self.one_of(&Class::ALL);
-        let foretold = self.fitting(class, self.office.accounts[&address].bucket);
+        let foretold = self.fitting(class, Some(&address));
         let before = self.serial();
         match (self.access(|store| store.mailbox_size(&address, class)), foretold) {
             (Ok(()), Ok(bytes)) => self.became(before, vec![Change::Size(address, class, bytes)]),
@@ -558,7 +562,7 @@ impl World {
         }
         let class = self.one_of(&[Class::S, Class::S, Class::M, Class::L]);
         let there = self.office.accounts.contains_key(address) || self.office.aliases.contains_key(address);
-        let foretold = if there { Err(StoreError::Exists) } else { self.fitting(class, 0) };
+        let foretold = if there { Err(StoreError::Exists) } else { self.fitting(class, None) };
         match (self.access(|store| store.mailbox_add(address, class, "first".into())), foretold) {
             (Ok(account), Ok(bucket)) => {
                 let names = [&["INBOX"][..], &SPECIAL].concat();

@@ -9,7 +9,7 @@ use super::table::{Call, Failure};
 use super::text::{Text, text};
 use super::words::{self, address, domain};
 use crate::store::{StoreError, bucket};
-use crate::types::{Class, Language};
+use crate::types::{AccountId, Class, Language};
 
 type Done = Result<(), Failure>;
 
@@ -154,7 +154,7 @@ pub fn mailbox_add_check(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let (name, class) = new_mailbox(arguments)?;
     known_domain(&name, &call.store().settings().domains)?;
     is_new(&name, call)?;
-    fits(&name, class, 0, "mailbox add", call)
+    fits(&name, class, None, "mailbox add", call)
 }
 
 /// Whether an address belongs to nobody yet.
@@ -183,14 +183,19 @@ fn known_domain(address: &str, domains: &[String]) -> Done {
     ))
 }
 
-/// Whether a bucket of this class fits when `freed` bytes are given up. If not: what does.
-pub(super) fn fits(name: &str, class: Class, freed: u64, command: &str, call: &mut Call<'_, '_>) -> Done {
-    let (all, promised) = call.store().buckets();
-    let left = all.saturating_sub(promised.saturating_sub(freed));
-    let size = bucket::class_bytes(class, all);
-    if size <= left {
-        return Ok(());
-    }
+/// Whether a bucket of this class fits, for a new mailbox or for this one. If not: what does.
+pub(super) fn fits(
+    name: &str,
+    class: Class,
+    account: Option<AccountId>,
+    command: &str,
+    call: &mut Call<'_, '_>,
+) -> Done {
+    let mut store = call.store();
+    let Err(left) = store.fits(class, account) else { return Ok(()) };
+    let size = bucket::class_bytes(class, store.buckets().0);
+    let largest = store.class_that_fits(account);
+    drop(store);
     let why = text!(
         "size {} takes {}, and {} are left",
         "Größe {} braucht {}, und {} sind frei",
@@ -198,7 +203,6 @@ pub(super) fn fits(name: &str, class: Class, freed: u64, command: &str, call: &m
         room(size),
         room(left)
     );
-    let largest = call.store().class_that_fits(freed);
     refuse(why.and(match largest {
         Some(class) if command == "mailbox add" => text!(
             "; size {0} fits: mailbox add {name} size {0}",
@@ -283,11 +287,8 @@ pub fn mailbox_size(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [name, class] = exactly(&arguments)?;
     let (name, class) = (address(name)?, words::class(class)?);
     known_mailbox(&name, call)?;
-    let mut store = call.store();
-    let account = store.account_of(&name).map_err(failure)?;
-    let freed = store.account(account).map(|account| account.bucket_bytes).unwrap_or_default();
-    drop(store);
-    fits(&name, class, freed, "mailbox size", call)?;
+    let account = call.store().account_of(&name).map_err(failure)?;
+    fits(&name, class, Some(account), "mailbox size", call)?;
     call.store().mailbox_size(&name, class).map_err(failure)?;
     let (used, bytes) = match call.store().account(account) {
         Some(account) => (account.used_bytes, account.bucket_bytes),
@@ -307,8 +308,8 @@ pub fn mailbox_size(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         return say(
             call,
             text!(
-                "It holds {used}: nothing is lost, but it gets no mail until some is deleted.",
-                "Es enthält {used}: Nichts geht verloren, aber es empfängt nichts mehr, bis etwas gelöscht ist."
+                "It holds {used}: nothing is lost, but it gets no mail, and others not its room, until some is deleted.",
+                "Es enthält {used}: Nichts geht verloren, aber bis etwas gelöscht ist, empfängt es nichts, und sein Platz wird nicht frei."
             ),
         );
     }

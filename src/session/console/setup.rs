@@ -65,7 +65,7 @@ static QUESTIONS: [Question; 5] = [
         default: |_, _| String::from("M"),
         check: |word, answers, call| {
             let (class, address) = (class(word)?, answers.last().map(String::as_str).unwrap_or_default());
-            settings::fits(address, class, 0, "mailbox add", call).map(|()| String::from(class.name()))
+            settings::fits(address, class, None, "mailbox add", call).map(|()| String::from(class.name()))
         },
     },
     Question {

@@ -8,7 +8,8 @@
 //! - `\Seen` is set before anything is told, for all of the set in one record, and FLAGS are in each response that it has changed. If
 //!   that cannot be written (a full medium), the messages are told all the same: what is there can be read.
 //! - Messages that another session has expunged are told as long as this view has them (RFC 2180 §4.1.1). Should their bytes be gone
-//!   (the whole folder went), they are left out and the command ends with `NO [EXPUNGEISSUED]`.
+//!   (the whole folder went, or segments are short), they are left out and the command ends with `NO [EXPUNGEISSUED]`; in the middle of a
+//!   literal the connection is closed.
 //! - Damaged messages: items whose bytes or structure cannot be read are left out, the other messages are told, and the command
 //!   ends with `NO [CORRUPTION]` and how many they are (RFC 5530 §3). Wrong bytes are never sent; see [`reading`].
 //!

@@ -16,7 +16,7 @@ use crate::wire::imap::{By, Cursor, Fetch as Command, reply};
 
 /// A store with one mailbox, whose INBOX is open.
 pub(in super::super) struct Desk {
-    shared: Shared,
+    shared: Arc<Shared>,
     needs: Position,
     pub(in super::super) account: AccountId,
     pub(in super::super) selected: Option<Selected>,
@@ -42,16 +42,20 @@ fn random() -> impl FnMut(&mut [u8]) {
 
 impl Desk {
     pub(in super::super) fn new() -> Desk {
-        let device = Arc::new(Memory::new(256 << 20));
+        Desk::sized(256 << 20, Class::Xl)
+    }
+
+    fn sized(bytes: u64, class: Class) -> Desk {
+        let device = Arc::new(Memory::new(bytes));
         let options = Format { segment_bytes: Some(256 * 1024), force: false };
         journal::format(&*device, &options, &mut random()).unwrap();
         let (store, _) = Store::open(Arc::clone(&device) as Arc<dyn Device>, &mut random()).unwrap();
-        let shared = Shared::new(store);
+        let shared = Arc::new(Shared::new(store));
         let mut needs = Position(0);
         let account = {
             let mut store = shared.access(&mut needs);
             store.domain_add("example.test").unwrap();
-            store.mailbox_add("anna@example.test", Class::Xl, String::from("x")).unwrap()
+            store.mailbox_add("anna@example.test", class, String::from("x")).unwrap()
         };
         Desk {
             shared,
@@ -393,4 +397,63 @@ fn a_message_is_kept_until_it_is_somebodys() {
     desk.add_beside(b"Subject: kept\r\n\r\nbody\r\n", Flags::NONE, |cx| {
         (0..200).for_each(|_| drop(cx.store().incoming()));
     });
+}
+
+/// Others send until segments are so short that this body is let go of.
+fn crowd_out(shared: &Shared, body: BodyId) {
+    let mut noise = vec![0; PIECE_BYTES];
+    crate::device::Random(1).fill(&mut noise);
+    for _ in 0..10_000 {
+        if shared.lock().journal().find(body, 0).is_none() {
+            return;
+        }
+        let incoming = shared.access(&mut Position(0)).incoming();
+        if !shared.lock().takes_piece(PIECE_BYTES) {
+            shared.lock().commit().unwrap();
+        }
+        shared.lock().append_piece(incoming.id(), 0, noise.clone()).unwrap();
+    }
+    panic!("there is room for all of it");
+}
+
+/// An expunged message is being told when segments run short: its bytes make room, whoever has a view of them.
+#[test]
+fn an_expunged_message_that_makes_room_while_it_is_told_ends_the_connection() {
+    let mut desk = Desk::sized(32 << 20, Class::S);
+    let long = [MESSAGE, &b"0123456789abcde\n".repeat(3 * PIECE_BYTES / 16)].concat();
+    let body = desk.add(&long, Flags::NONE);
+    desk.add(MESSAGE, Flags::NONE);
+    desk.open(false);
+    desk.with(|cx, selected| {
+        let view = &selected.as_ref().unwrap().view;
+        let one = crate::types::UidSet::from_ascending([crate::types::Uid(1)]);
+        cx.store().expunge(view, crate::store::Which::These(&one)).unwrap();
+    });
+    // When the second piece is wanted it is there no more.
+    let shared = Arc::clone(&desk.shared);
+    desk.damage = Box::new(move |load| {
+        if matches!(load, Load::Body { offset, .. } if offset > 0) {
+            crowd_out(&shared, body);
+        }
+        None
+    });
+    let (said, answer) = desk.fetch_bytes(By::Sequence, " 1:2 BODY.PEEK[]");
+    let whole = [format!("* 1 FETCH (BODY[] {{{}}}\r\n", long.len()).as_bytes(), &long].concat();
+    assert!(said.len() > PIECE_BYTES && said.len() < whole.len(), "{}", said.len());
+    assert!(whole.starts_with(&said), "not a byte that is not the message's");
+    assert_eq!(answer, "", "the connection is closed without a word");
+    // Who comes to it from now on is told that it is gone, and of the others everything; later sessions go on, and so does receiving.
+    let line =
+        format!("FETCH (UID 2 BODY[] {{{}}}\r\n{})\r\n", MESSAGE.len(), str::from_utf8(MESSAGE).unwrap());
+    assert_eq!(
+        desk.fetch(" 1:2 (UID BODY.PEEK[])"),
+        format!(
+            "* 1 FETCH (UID 1)\r\n* 2 {line}a NO [EXPUNGEISSUED] Some of the messages have been expunged\r\n"
+        )
+    );
+    desk.selected = None;
+    desk.add(MESSAGE, Flags::NONE);
+    desk.open(false);
+    assert_eq!(desk.fetch(" 1 (UID BODY.PEEK[])"), format!("* 1 {line}{OK}"));
+    assert_eq!(desk.fetch(" 2 UID"), format!("* 2 FETCH (UID 3)\r\n{OK}"));
 }
