@@ -161,7 +161,7 @@ fn what_a_mailbox_holds_beyond_its_bucket_is_promised_to_nobody_else() {
         assert_eq!(office.access().class_that_fits(None), Some(Class::S));
         // A restore needs as much.
         let store = office.shared.lock();
-        assert_eq!(restore_room(&store, &store).0, used, "{round}");
+        assert_eq!(restore_room(&store, 0).0, used, "{round}");
         drop(store);
         office.reopen();
     }
