@@ -514,9 +514,8 @@ fn a_full_store_expunges_and_receives_again() {
 
 /// What is written per byte delivered, where every bucket is full: live mail is what may be promised, 0.72 of raw, and the system has
 /// its 1/32 on top.
-#[test]
-fn write_amplification_at_full_buckets() {
-    let mut office = Office::new(45 << 20, 256 * 1024, 2, 9);
+fn write_amplification(bytes: u64, segment_bytes: u32, accounts: usize) -> f64 {
+    let mut office = Office::new(bytes, segment_bytes, accounts, 9);
     let accounts: Vec<AccountId> = office.shared.lock().state().accounts.keys().copied().collect();
     let mut turn = 0;
     let mut step = |office: &mut Office| {
@@ -534,16 +533,30 @@ fn write_amplification_at_full_buckets() {
             office.commit().expect("commits");
         }
     };
-    while office.delivered_bytes < 90 << 20 {
+    while office.delivered_bytes < 2 * bytes {
         step(&mut office);
     }
     let (delivered, written) = (office.delivered_bytes, office.written());
-    while office.delivered_bytes < delivered + (90 << 20) {
+    while office.delivered_bytes < delivered + 2 * bytes {
         step(&mut office);
     }
     let used: u64 = office.shared.lock().state().accounts.values().map(|account| account.used_bytes).sum();
     let factor = (office.written() - written) as f64 / (office.delivered_bytes - delivered) as f64;
     let live = used as f64 / office.device.size() as f64;
     eprintln!("write amplification {factor:.2}, with {live:.3} of raw charged to mailboxes");
-    assert!(factor <= 2.5 && live > 0.69, "{factor} {live}");
+    assert!(live > 0.69, "{live}");
+    factor
+}
+
+#[test]
+fn write_amplification_at_full_buckets() {
+    let factor = write_amplification(45 << 20, 256 * 1024, 2);
+    assert!(factor <= 2.1, "{factor}");
+}
+
+/// Segments as a card has, of which parity takes a fiftieth: but so few of them that they are almost all alike, and none is much emptier.
+#[test]
+fn write_amplification_of_few_large_segments() {
+    let factor = write_amplification(180 << 20, 1024 * 1024, 8);
+    assert!(factor <= 2.85, "{factor}");
 }
