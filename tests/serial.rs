@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -186,7 +187,7 @@ fn the_console_is_spoken_on_a_serial_line() {
     terminal.until("the server is stopping");
 }
 
-/// Every kind of command that `show config` prints, and one whose password is hashed while the rest comes in.
+/// Domains, mailboxes and aliases as `show config` prints them, and one mailbox whose password is hashed while the rest comes in.
 fn configuration(aliases: usize) -> (Vec<String>, Vec<String>) {
     let mut lines: Vec<String> = (0..40).map(|n| format!("domain add d{n}.test")).collect();
     lines.extend((0..24).map(|n| format!("mailbox add m{n}@d{n}.test size S hash {PHC}")));
@@ -235,6 +236,59 @@ fn a_configuration_is_pasted_at_full_speed() {
         terminal.until("postfach> # gone");
         assert_eq!(server.console(&["domain", "list"], ""), "example.test\n");
         terminal.send(b"\x15");
+    }
+}
+
+/// A box's network, as the program of `--board` sees it.
+const BOARD: &str =
+    "#!/bin/sh\n[ \"$1\" = state ] && printf 'interface eth0\\nlink up\\naddress 192.0.2.20/24\\n'\nexit 0\n";
+
+#[test]
+fn every_line_of_show_config_is_pasted_at_a_box_and_stays() {
+    let folder = server::Folder::new();
+    let program = folder.0.join("board");
+    std::fs::write(&program, BOARD).expect("writes");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("may be run");
+    let (mut terminal, _, server) = logged_in(&["--board", &program.to_string_lossy()]);
+    let config = || server.console(&["show", "config"], "");
+    let numbers = || -> Vec<u32> {
+        let history = server.console(&["history"], "");
+        history.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+    };
+    server.console(&["time", "server", "127.0.0.1:9"], "");
+    let (before, last) = (config(), numbers().len());
+    let take_back = || {
+        server.console(&["rollback", &numbers()[last].to_string()], "");
+        assert_eq!(config(), before);
+    };
+    let rest = format!(
+        "language de\nadmin passwd hash {PHC}\nnetwork hostname box.example.test\ntime server 127.0.0.1:123\ndomain add other.test\n\
+         mailbox add carl@other.test size S hash {PHC}\nalias add info@other.test carl@other.test\n"
+    );
+    for network in [
+        "network static 192.0.2.7/24 192.0.2.1\nnetwork dns 192.0.2.3 2001:db8::1\nnetwork ipv6 static 2001:db8::7/64 fe80::1\n",
+        "network static 192.0.2.7/24 192.0.2.1\nnetwork dns\nnetwork ipv6 off\n",
+        "network static 192.0.2.7/24 192.0.2.1\n",
+        "network static 192.0.2.7/24\nnetwork dns 192.0.2.3\n",
+        "network static 192.0.2.7/24\n",
+        "network dns 192.0.2.3\nnetwork ipv6 static 2001:db8::7/64\n",
+    ] {
+        server.console(&["load"], &format!("{network}{rest}end\n"));
+        let wanted = config();
+        for line in rest.lines().chain(["network "]) {
+            assert!(wanted.contains(line), "{line}: {wanted}");
+        }
+        take_back();
+        // What is there already is told, and nothing else.
+        terminal.send(format!("{}# the end", wanted.replace('\n', "\r")).as_bytes());
+        let heard = terminal.until("postfach> # the end");
+        assert_eq!(config(), wanted, "{heard}");
+        assert!(!server.console(&["status"], "").contains("auf Probe"), "nothing is left on trial: {heard}");
+        take_back();
+        // The administrator's password has been another one meanwhile.
+        terminal.send(b"\x03\r");
+        terminal.until("Password: ");
+        terminal.log_in();
     }
 }
 
