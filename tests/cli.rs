@@ -282,6 +282,20 @@ fn a_script_that_holds_as_a_whole_does_all_or_nothing_and_says_which_by_its_stat
 }
 
 #[test]
+fn setup_proposes_a_size_that_fits() {
+    let folder = Folder::new();
+    assert_eq!(run(&["format", "--store", &folder.store(), "--size", "1G"], "").status.code(), Some(0));
+    let mut script = String::from("domain add example.test\n");
+    for (name, size) in ["XL", "XL", "XL", "L", "M", "S"].iter().enumerate() {
+        script.push_str(&format!("mailbox add m{name}@example.test size {size} generate\n"));
+    }
+    assert_eq!(folder.console(&[], &script).0, Some(0));
+    let (status, out, err) = folder.console(&[], "setup\n\n\nanna\n\n\n");
+    assert_eq!((status, err.as_str()), (Some(0), ""));
+    assert!(out.contains("The mailbox anna@example.test is there, of size S"), "{out}");
+}
+
+#[test]
 fn settings_are_loaded_whole_and_taken_back_without_a_server() {
     let folder = Folder::formatted();
     let config = "domain add example.test\nnetwork static 192.0.2.7/24 192.0.2.1\ntime server 192.0.2.1\n";

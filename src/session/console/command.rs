@@ -191,7 +191,13 @@ impl Console {
     }
 
     /// Carries the command out whose password is there.
-    fn set(&mut self, phc: String, generated: Option<String>, io: &mut Io, cx: &mut Context<'_>) -> Next {
+    pub(super) fn set(
+        &mut self,
+        phc: String,
+        generated: Option<String>,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Next {
         let name = self.pending_name();
         let Some(Pending { row, arguments }) = self.pending.take() else {
             return self.set_first(phc, io, cx);

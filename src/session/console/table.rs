@@ -129,8 +129,8 @@ pub static TABLE: [Row; 44] = [
         &["setup"],
         "",
         both(
-            "Answer five questions: language, a domain and a mailbox. May be done again.",
-            "Fünf Fragen beantworten: Sprache, eine Domain und ein Postfach. Auch später noch einmal.",
+            "Answer five questions: language, a domain and a mailbox. May be done again: what is there stays.",
+            "Fünf Fragen beantworten: Sprache, eine Domain und ein Postfach. Auch später noch einmal: Was es gibt, bleibt.",
         ),
         setup::ACT,
     ),
