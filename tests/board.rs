@@ -8,10 +8,13 @@ use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use postfach::device::File;
+use postfach::store::Store;
 use server::{Folder, POSTFACH, Server, run, text};
 
 /// Writes its first word and what is wanted into a file, and answers.
@@ -72,6 +75,14 @@ impl Machine {
     }
 }
 
+/// Whether the last thing that a store says is that all before it was written: so it ends when it is closed in order.
+fn is_witnessed(path: &Path) -> bool {
+    let file = Arc::new(File::open(path).expect("opens"));
+    let (store, report) = Store::open(file, &mut |bytes| bytes.fill(9)).expect("is a store");
+    assert!(!report.is_damaged(), "{report:?}");
+    store.journal().is_witnessed()
+}
+
 /// Tells the time to whoever asks, until the test is over.
 fn time_server() -> String {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("binds");
@@ -89,6 +100,81 @@ fn time_server() -> String {
         }
     });
     address
+}
+
+/// `start` of the slot, with everything that it reads and writes in this folder, and what is the machine's left out.
+fn start_of_the_slot(root: &Path, postfach: &str) -> String {
+    let script =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/rootfs/slot/sbin/start")).expect("reads");
+    let here = root.to_string_lossy();
+    // A device is not emptied by who opens it.
+    let mut script = script.replace("/bin/postfach", postfach).replace(">/dev/console", ">>/dev/console");
+    for name in ["/boot/", "/dev/console", "/dev/kmsg", "/proc/sys/kernel/", "/etc/"] {
+        script = script.replace(name, &format!("{here}{name}"));
+    }
+    // `date` sets clocks, `mount` and `sync` are the machine's.
+    let script = format!("date() {{ :; }}; mount() {{ :; }}; sync() {{ :; }}\n{script}");
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &script])
+        .env("STORE", root.join("mail.store"))
+        .env("EPOCHSECONDS", "1")
+        .env("BLANK", "");
+    run(&mut shell, b"");
+    let console = root.join("dev/console");
+    let said = fs::read_to_string(&console).expect("reads");
+    fs::remove_file(console).expect("removes");
+    said
+}
+
+#[test]
+fn a_set_up_file_is_carried_out_whole_or_not_at_all_and_removed_when_that_is_known() {
+    let folder = Folder::new();
+    let root = folder.0.as_path();
+    for name in ["boot", "dev", "etc", "proc/sys/kernel"] {
+        fs::create_dir_all(root.join(name)).expect("makes");
+    }
+    fs::write(root.join("etc/hostname"), "postfach\n").expect("writes");
+    fs::write(root.join("etc/built"), "0\n").expect("writes");
+    let (store, file) = (root.join("mail.store"), root.join("boot/postfach.setup"));
+    let good = "admin passwd\r\nsesame, open\r\ndomain add example.test\r\nnetwork static 192.0.2.7/24 192.0.2.1\r\n\
+                mailbox add anna@example.test size S\r\nAnna's password\r\n";
+    let config = || {
+        let mut console = Command::new(POSTFACH);
+        text(&run(console.args(["console", "--store"]).arg(&store).args(["show", "config"]), b"").stdout)
+    };
+    // No store: nothing is known of the file.
+    fs::write(&file, good).expect("writes");
+    let said = start_of_the_slot(root, POSTFACH);
+    assert!(said.contains("postfach.setup could not be carried out: it stays") && file.exists(), "{said}");
+    run(Command::new(POSTFACH).args(["format", "--size", "256M", "--store"]).arg(&store), b"");
+    // It is killed: the same.
+    let said = start_of_the_slot(root, "sh -c 'kill -9 $$' ");
+    assert!(said.contains("it stays") && file.exists(), "{said}");
+    // A failing line: nothing is in force, not even what stands before it.
+    fs::write(&file, format!("{good}frob\r\n")).expect("writes");
+    let said = start_of_the_slot(root, POSTFACH);
+    assert!(
+        said.contains("line 7: there is no command `frob`") && said.contains("nothing of it is in force"),
+        "{said}"
+    );
+    assert!(!file.exists());
+    assert_eq!(config(), "# nothing has been set yet\n");
+    // All of it; the power goes before the file is removed.
+    fs::write(&file, good).expect("writes");
+    let done = start_of_the_slot(root, POSTFACH);
+    assert!(done.contains("The mailbox anna@example.test is there") && !file.exists(), "{done}");
+    let whole = config();
+    assert!(whole.contains("mailbox add anna@example.test") && whole.contains("network static"), "{whole}");
+    fs::write(&file, good).expect("writes");
+    let said = start_of_the_slot(root, POSTFACH);
+    assert!(said.contains("line 3: domain add example.test: example.test is there already"), "{said}");
+    assert!(!file.exists() && config() == whole);
+    // The other name that it may have.
+    let file = root.join("boot/postfach.setup.txt");
+    fs::write(&file, "alias add info@example.test anna@example.test").expect("writes");
+    start_of_the_slot(root, POSTFACH);
+    assert!(!file.exists() && config().contains("alias add info@example.test"));
 }
 
 #[test]
@@ -185,15 +271,20 @@ fn the_clock_is_asked_for_and_the_machine_is_stopped_in_order() {
         assert!(support.to_lowercase().contains(&part.to_lowercase()), "{part}: {support}");
     }
     assert!(!support.contains("$argon2id"), "{support}");
+    // Right before, so that nothing but the end itself can have said that all is written.
+    machine.server.console(&["alias", "add", "info@example.test", "anna@example.test"], "");
     let said = machine.person(&["reboot", "no"]);
     assert!(said.contains("not the machine's name"), "{said}");
     let said = machine.person(&["reboot", "mail.example.test"]);
     assert!(said.contains("put away in order"), "{said}");
     assert!(machine.server.wait(), "the server has become the program");
     machine.was_asked("reboot");
-    let mut check = Command::new(POSTFACH);
-    let found = text(&run(check.args(["check", "--store"]).arg(&machine.server.store), b"").stdout);
-    assert!(found.contains("closed in order") || !found.contains("damage"), "{found}");
+    assert!(is_witnessed(&machine.server.store), "the store was closed in order");
+    // Whereas one that is killed has not said that.
+    machine.server.restart();
+    machine.server.console(&["alias", "remove", "info@example.test"], "");
+    machine.server.kill();
+    assert!(!is_witnessed(&machine.server.store));
 }
 
 #[test]

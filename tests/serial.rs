@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -186,7 +187,7 @@ fn the_console_is_spoken_on_a_serial_line() {
     terminal.until("the server is stopping");
 }
 
-/// Every kind of command that `show config` prints, and one whose password is hashed while the rest comes in.
+/// Domains, mailboxes and aliases as `show config` prints them, and one mailbox whose password is hashed while the rest comes in.
 fn configuration(aliases: usize) -> (Vec<String>, Vec<String>) {
     let mut lines: Vec<String> = (0..40).map(|n| format!("domain add d{n}.test")).collect();
     lines.extend((0..24).map(|n| format!("mailbox add m{n}@d{n}.test size S hash {PHC}")));
@@ -235,6 +236,64 @@ fn a_configuration_is_pasted_at_full_speed() {
         terminal.until("postfach> # gone");
         assert_eq!(server.console(&["domain", "list"], ""), "example.test\n");
         terminal.send(b"\x15");
+    }
+}
+
+/// A box's network, as the program of `--board` sees it.
+const BOARD: &str =
+    "#!/bin/sh\n[ \"$1\" = state ] && printf 'interface eth0\\nlink up\\naddress 192.0.2.20/24\\n'\nexit 0\n";
+
+/// The board's program, in this folder; its name.
+fn board(folder: &server::Folder, script: &str) -> String {
+    let program = folder.0.join("board");
+    std::fs::write(&program, script).expect("writes");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("may be run");
+    program.to_string_lossy().into_owned()
+}
+
+#[test]
+fn every_line_of_show_config_is_pasted_at_a_box_and_stays() {
+    let folder = server::Folder::new();
+    let (mut terminal, _, server) = logged_in(&["--board", &board(&folder, BOARD)]);
+    let config = || server.console(&["show", "config"], "");
+    let numbers = || -> Vec<u32> {
+        let history = server.console(&["history"], "");
+        history.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+    };
+    server.console(&["time", "server", "127.0.0.1:9"], "");
+    let (before, last) = (config(), numbers().len());
+    let take_back = || {
+        server.console(&["rollback", &numbers()[last].to_string()], "");
+        assert_eq!(config(), before);
+    };
+    let rest = format!(
+        "language de\nadmin passwd hash {PHC}\nnetwork hostname box.example.test\ntime server 127.0.0.1:123\ndomain add other.test\n\
+         mailbox add carl@other.test size S hash {PHC}\nalias add info@other.test carl@other.test\n"
+    );
+    for network in [
+        "network static 192.0.2.7/24 192.0.2.1\nnetwork dns 192.0.2.3 2001:db8::1\nnetwork ipv6 static 2001:db8::7/64 fe80::1\n",
+        "network static 192.0.2.7/24 192.0.2.1\nnetwork dns\nnetwork ipv6 off\n",
+        "network static 192.0.2.7/24 192.0.2.1\n",
+        "network static 192.0.2.7/24\nnetwork dns 192.0.2.3\n",
+        "network static 192.0.2.7/24\n",
+        "network dns 192.0.2.3\nnetwork ipv6 static 2001:db8::7/64\n",
+    ] {
+        server.console(&["load"], &format!("{network}{rest}end\n"));
+        let wanted = config();
+        for line in rest.lines().chain(["network "]) {
+            assert!(wanted.contains(line), "{line}: {wanted}");
+        }
+        take_back();
+        // What is there already is told, and nothing else.
+        terminal.send(format!("{}# the end", wanted.replace('\n', "\r")).as_bytes());
+        let heard = terminal.until("postfach> # the end");
+        assert_eq!(config(), wanted, "{heard}");
+        assert!(!server.console(&["status"], "").contains("auf Probe"), "nothing is left on trial: {heard}");
+        take_back();
+        // The administrator's password has been another one meanwhile.
+        terminal.send(b"\x03\r");
+        terminal.until("Password: ");
+        terminal.log_in();
     }
 }
 
@@ -353,9 +412,20 @@ fn noise_does_nothing() {
     assert_eq!(server.console(&["show", "config"], ""), config);
 }
 
+/// A network whose DHCP server, and whose board's program in its name, say what would move a terminal's cursor and turn text around.
+const HOSTILE: &str = r#"#!/bin/sh
+case $1 in
+state) printf 'interface eth0\nlink up\naddress 192.0.2.20/24\ndns \033[2J\342\200\256evil\ntime \033]0;owned\007.test\n' ;;
+ping) printf '64 bytes from \033[6n\342\200\256\n' ;;
+*) printf 'the router says \033[2J\342\200\256\n' >&2 && exit 1 ;;
+esac
+"#;
+
 #[test]
 fn what_peers_say_cannot_drive_the_terminal() {
-    let (mut terminal, _, server) = logged_in(&[]);
+    let folder = server::Folder::new();
+    let (mut terminal, _, server) = logged_in(&["--board", &board(&folder, HOSTILE)]);
+    assert!(server.logs("could not be set up"));
     let mut peer = server.connect(25);
     let mut said = [0; 4096];
     for line in [
@@ -371,21 +441,34 @@ fn what_peers_say_cannot_drive_the_terminal() {
     let mut pop = server.connect(110);
     let _ = pop.read(&mut said).expect("greets");
     pop.write_all(b"USER \x1b[2J\r\nPASS \x1b[2J\r\n").expect("writes");
-    for command in [
-        "status",
-        "mailbox list",
-        "show config",
-        "mailbox add \u{202e}x@example.test generate",
-        "help \u{9b}",
+    let name = "\u{202e}x@example.test";
+    server.console(&["mailbox", "add", name, "size", "S"], "a password\n");
+    // What must be shown of it, and is not sent as it is; where something is, or the test would prove nothing.
+    for (command, shown) in [
+        ("network", &[r"\u{1b}[2J\u{202e}evil", r"the router says \u{1b}[2J\u{202e}"][..]),
+        ("time", &[r"\u{1b}]0;owned\u{7}.test"]),
+        ("status", &[r"the router says \u{1b}[2J\u{202e}"]),
+        ("ping 192.0.2.9", &[r"from \u{1b}[6n\u{202e}"]),
+        ("mailbox add \u{202e}y@example.test generate", &["there was noise on the line"]),
+        ("help \u{9b}", &[]),
+        ("mailbox list", &[r"\u{202e}x@example.test"]),
+        ("show config", &[r"mailbox add \u{202e}x@example.test"]),
+        ("history", &[r"mailbox add \u{202e}x@example.test"]),
+        ("log", &[r"the router says \u{1b}[2J\u{202e}", r"console: mailbox add \u{202e}x"]),
+        ("support", &[r"the router says \u{1b}[2J\u{202e}", r"owned\u{7}.test", r"mailbox add \u{202e}x"]),
     ] {
         terminal.send(format!("{command}\r# {command}").as_bytes());
         let heard = terminal.until("postfach> # ");
         assert!(!heard.contains(|letter: char| letter.is_control() && !"\r\n".contains(letter)), "{heard:?}");
         assert!(!heard.contains('\u{202e}'), "{heard:?}");
+        for shown in shown {
+            assert!(heard.contains(shown), "{shown} after {command}: {heard}");
+        }
         terminal.send(b"\x03");
         terminal.until("^C\r\npostfach> ");
     }
     let logged = server.logged().join("\n");
+    assert!(logged.contains("console: mailbox add"), "{logged}");
     assert!(!logged.contains(|letter: char| letter.is_control() && letter != '\n'), "{logged:?}");
 }
 

@@ -1,7 +1,8 @@
 //! The command line: which command, with which options, and what its end means.
 //!
 //! It refuses to guess: a wrong word is named together with the right usage, on one line, with exit status 2.
-//! Exit status: 0 done, 1 failed, 2 wrong usage; `check` also 3, when a server has the store.
+//! Exit status: 0 done, 1 failed, 2 wrong usage; `check` also 3, when a server has the store;
+//! `console --whole` also 4, when a command of the list has failed and so none of them has been carried out.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -21,6 +22,8 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// `check`: a server has the store.
 const IN_USE: u8 = 3;
+/// `console --whole`: a command of the list has failed.
+const REFUSED: u8 = 4;
 
 /// Does what the arguments say, without the program's name.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {

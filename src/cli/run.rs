@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use postfach::check::{self, Findings};
 use postfach::device::{Device, File};
 use postfach::journal::{self, Format, FormatError};
-use postfach::serve;
+use postfach::serve::{self, Ended};
 
 use super::mail::{export, import, restore};
 use super::words::Wanted;
-use super::{DONE, FAILED, IN_USE, USAGE, backup, complain, say, usage};
+use super::{DONE, FAILED, IN_USE, REFUSED, USAGE, backup, complain, say, usage};
 
 /// Bytes between two signs of progress.
 const PROGRESS_BYTES: u64 = 16 * 1024 * 1024;
@@ -24,7 +24,12 @@ pub fn run(wanted: Wanted) -> u8 {
         Wanted::Version => say(concat!("postfach ", env!("CARGO_PKG_VERSION"), "\n")),
         Wanted::Format { store, size, force } => return format(&store, size, force),
         Wanted::Serve(options) => return ended(serve::serve(options).map(|()| true)),
-        Wanted::Console { store, words } => return ended(serve::console(&store, &words)),
+        Wanted::Console { store, words, whole } => {
+            return match serve::console(&store, &words, whole) {
+                Ok(Ended::Refused) => REFUSED,
+                other => ended(other.map(|how| how == Ended::Well)),
+            };
+        }
         Wanted::Check { store, json, repair } => return check(&store, json, repair),
         Wanted::Export(wanted) => return mail(export::export(&wanted)),
         Wanted::Import(wanted) => return mail(import::import(&wanted)),

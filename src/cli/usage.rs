@@ -113,10 +113,20 @@ pub const COMMANDS: [Command; 8] = [
     Command {
         name: "console",
         help: "Look at the settings and change them, while the server runs or not.",
-        options: &[STORE],
+        options: &[
+            STORE,
+            Choice {
+                name: "--whole",
+                value: "",
+                times: Times::Maybe,
+                help: "carry out all commands of standard input, or none of them",
+            },
+        ],
         words: "[COMMAND ...]",
         notes: "Without a COMMAND: type commands at the prompt, or send a list of them to standard input.\n\
                 A password is asked for on a terminal; otherwise it is one line of standard input.\n\
+                A list ends at the first failing command, exit status 1; those before it have been carried out.\n\
+                With --whole none has, and it is 4: the list is wrong. 1 is then anything else, as no store.\n\
                 `postfach console --store PATH help` lists the commands. The first ones to use:\n\
                 \x20   domain add example.com\n\
                 \x20   mailbox add anna@example.com\n\

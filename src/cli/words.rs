@@ -33,6 +33,8 @@ pub enum Wanted {
         store: PathBuf,
         /// The console's command; none: from standard input.
         words: Vec<String>,
+        /// All commands of standard input, or none.
+        whole: bool,
     },
     /// `backup`
     Backup {
@@ -135,8 +137,12 @@ fn wanted(command: &'static Command, rest: Vec<OsString>) -> Result<Wanted, Stri
             let word = |word: OsString| {
                 word.into_string().map_err(|word| format!("`{}` is not UTF-8 text", word.display()))
             };
-            let words = words.into_iter().map(word).collect::<Result<_, _>>()?;
-            Ok(Wanted::Console { store, words })
+            let words: Vec<String> = words.into_iter().map(word).collect::<Result<_, _>>()?;
+            let whole = value(&given, "--whole").is_some();
+            if whole && !words.is_empty() {
+                return Err(String::from("with --whole the commands come from standard input"));
+            }
+            Ok(Wanted::Console { store, words, whole })
         }
         "export" => export_of(store, &given, words).map(Wanted::Export),
         "import" => import_of(store, &given, words).map(Wanted::Import),

@@ -29,11 +29,22 @@ pub(super) const STARTING: Duration = Duration::from_secs(5);
 /// Between two looks at it.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 
-/// Runs a command, or without one what standard input has: a list of commands, or a person. True: no command has failed.
+/// How a conversation has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// No command has failed; for a person, every end that was wanted is a good one.
+    Well,
+    /// One has.
+    Failed,
+    /// One of a list that holds as a whole: nothing of it has been carried out, and the same list would fail again.
+    Refused,
+}
+
+/// Runs a command, or without one what standard input has: a list of commands, also as a whole, or a person.
 ///
 /// # Errors
 /// There is no store, or the conversation was cut.
-pub fn console(store: &Path, command: &[String]) -> Result<bool, Error> {
+pub fn console(store: &Path, command: &[String], whole: bool) -> Result<Ended, Error> {
     let command = (!command.is_empty()).then(|| command.join(" "));
     if command.as_ref().is_some_and(|line| line.contains(char::is_control)) {
         return Err(Error::new("a command is one line without control characters"));
@@ -42,7 +53,8 @@ pub fn console(store: &Path, command: &[String]) -> Result<bool, Error> {
     let manner = match (&command, person) {
         (Some(_), true) => "command ask",
         (Some(_), false) => "command",
-        (None, true) if io::stdout().is_terminal() => return typed(connect(store)?),
+        (None, _) if whole => "whole",
+        (None, true) if io::stdout().is_terminal() => return typed(connect(store)?).map(|()| Ended::Well),
         // Somebody reads along.
         (None, true) => "terminal",
         (None, false) => "script",
@@ -50,12 +62,11 @@ pub fn console(store: &Path, command: &[String]) -> Result<bool, Error> {
     let mut link = connect(store)?;
     link.send(format!("{manner}\n").as_bytes())?;
     let stdin = io::stdin().lock();
-    Client { link, stdin, command, person, failed: false, to_stderr: false, quiet: None }
-        .run(manner == "terminal")
+    Client { link, stdin, command, person, failed: false, to_stderr: false, quiet: None }.run(manner)
 }
 
-/// A person's terminal: keys go there, and what comes back is shown. True: the person has left.
-fn typed(mut link: Link) -> Result<bool, Error> {
+/// A person's terminal: keys go there, and what comes back is shown, until the person has left.
+fn typed(mut link: Link) -> Result<(), Error> {
     let columns = termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
     let columns = if columns == 0 { CONSOLE_COLUMNS } else { columns };
     let failed = |error| Error::new(format!("cannot read from the terminal: {error}"));
@@ -70,7 +81,7 @@ fn typed(mut link: Link) -> Result<bool, Error> {
             let mut out = io::stdout().lock();
             let _closed = out.write_all(text).and_then(|()| out.flush());
             match said.is_empty() {
-                _ if text.len() < said.len() => return Ok(true),
+                _ if text.len() < said.len() => return Ok(()),
                 true => return Err(cut()),
                 false => continue,
             }
@@ -289,12 +300,12 @@ struct Client {
 }
 
 impl Client {
-    /// Takes turns to the end. True: no command has failed; for a person, every end that was wanted is a good one.
-    fn run(mut self, interactive: bool) -> Result<bool, Error> {
+    /// Takes turns to the end.
+    fn run(mut self, manner: &str) -> Result<Ended, Error> {
         loop {
             let said = self.link.receive()?;
             if said.is_empty() {
-                return if self.failed { Ok(false) } else { Err(cut()) };
+                return if self.failed { Ok(Ended::Failed) } else { Err(cut()) };
             }
             let mut rest = said.as_slice();
             while !rest.is_empty() {
@@ -308,7 +319,8 @@ impl Client {
                 let Some((mark, after)) = after.split_first() else { break };
                 rest = after;
                 match *mark {
-                    DONE => return Ok(interactive || !self.failed),
+                    DONE if !self.failed || manner == "terminal" => return Ok(Ended::Well),
+                    DONE => return Ok(Ended::Refused),
                     FAILED => (self.failed, self.to_stderr) = (true, true),
                     mark => self.answer(mark == WANT_SECRET)?,
                 }

@@ -56,7 +56,7 @@ mod tests;
 
 pub use door::Door;
 pub use listen::console_socket;
-pub use local::console;
+pub use local::{Ended, console};
 pub use service::{PORTS, Port, Service};
 pub use tls::fingerprint;
 

@@ -2,7 +2,8 @@
 //!
 //! A command works on a [`Draft`]: a copy of the settings, on which the verbs check and record as they do on the state. When the command
 //! has done all, the draft's records become one change with one serial, and beside them stands an entry of the [`History`]: the command, and
-//! the records that take it back. So a command holds as a whole, at any power cut too, however many verbs it takes (`setup`, `load`).
+//! the records that take it back. So a command holds as a whole, at any power cut too, however many verbs it takes (`setup`, `load`),
+//! and so may a list of commands.
 //!
 //! Entries are taken back newest first, so each meets the settings that it left. What cannot be taken back says so: a mailbox that has been
 //! removed, one that has got mail, the first administrator's password. It refuses to remember passwords: it has their hashes.

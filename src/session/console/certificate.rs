@@ -93,7 +93,7 @@ pub fn warning(about: &CertificateFacts, now: Time) -> Option<Text> {
 pub fn make(arguments: &[&str], _: Vec<u8>, call: &mut Call<'_, '_>) -> Result<Job, Failure> {
     let [] = exactly(arguments)?;
     let host = String::from(call.cx.host);
-    let domains = call.cx.store().settings().domains.clone();
+    let domains = call.store().settings().domains.clone();
     Ok(Job::MakeCertificate { host, domains })
 }
 

@@ -5,6 +5,7 @@
 //! In a list of commands, and in `load`, nobody would keep it: there it is kept at once.
 
 use super::line::{END, Kind};
+use super::manner::Manner;
 use super::say::{misused, refuse};
 use super::table::{Act, Call, Failure, First, Row};
 use super::text::{Text, both, text};
@@ -40,7 +41,8 @@ pub(super) struct Lines {
 impl Console {
     /// What a command works with.
     pub(super) fn call<'a, 'b>(&'a mut self, cx: &'a mut Context<'b>, out: &'a mut String) -> Call<'a, 'b> {
-        Call { cx, out, language: self.language, facts: &self.facts, draft: &mut self.draft }
+        let listed = matches!(self.manner, Manner::Script | Manner::Whole);
+        Call { cx, out, language: self.language, facts: &self.facts, draft: &mut self.draft, listed }
     }
 
     /// A command has changed settings: now they are changed, or tried out.
@@ -288,6 +290,11 @@ impl Console {
             Some(draft) => {
                 let name = text!("load, {done} lines", "load, {done} Zeilen").of(self.language).to_owned();
                 let made = text!("{done} settings are made.\n", "Übernommene Einstellungen: {done}.\n");
+                if let Some(whole) = &mut self.whole {
+                    whole.hold(made.of(self.language));
+                    self.draft = Some(draft);
+                    return self.after(io);
+                }
                 return self.change(row, &name, draft, made.of(self.language), io, cx);
             }
         };
@@ -320,6 +327,8 @@ fn load_line(line: &[u8], call: &mut Call<'_, '_>) -> Result<bool, Text> {
         text!("{name}: ", "{name}: ").and(why)
     };
     match &row.act {
+        // `show config` prints it for who pastes line by line; here all is kept.
+        _ if row.words == ["keep"] && arguments.is_empty() => return Ok(false),
         Act::Set(run) => run(arguments, call).map_err(named)?,
         Act::WithPassword { check, set } => match words::secret(arguments)? {
             (arguments, Secret::Hash(phc)) => {

@@ -7,7 +7,7 @@ use super::manner::greeting;
 use super::table::{Act, Failure, Row};
 use super::text::{Text, text};
 use super::words::{self, Secret};
-use super::{Console, Waiting};
+use super::{Console, Waiting, whole};
 use crate::session::{Context, Io, Next, SecretAnswer, SecretJob};
 
 /// A command that waits for its password.
@@ -27,7 +27,9 @@ impl Console {
                 &text!("the line is not UTF-8 text", "die Zeile ist kein UTF-8-Text"),
             );
         };
-        self.language = cx.store().settings().language;
+        if self.whole.is_none() {
+            self.language = cx.store().settings().language;
+        }
         // So begins a text file of some editors on Windows.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut words: Vec<&str> = text.split_whitespace().collect();
@@ -55,7 +57,14 @@ impl Console {
     fn run(&mut self, row: &'static Row, arguments: &[&str], io: &mut Io, cx: &mut Context<'_>) -> Next {
         let name = words::shown(row, arguments);
         let mut out = String::new();
-        self.draft = None;
+        if self.whole.is_none() {
+            self.draft = None;
+        } else if let Some(why) = whole::refused(row) {
+            return self.fail(io, cx, &name, &why);
+        } else if row.words == ["keep"] {
+            // What another console has on trial is not this list's.
+            return self.after(io);
+        }
         self.facts.refresh();
         let result = match &row.act {
             Act::Load | Act::Job { .. } => return self.begin(row, arguments, io, cx),
@@ -150,6 +159,10 @@ impl Console {
     /// What became of the password.
     pub(super) fn answer(&mut self, answer: SecretAnswer, io: &mut Io, cx: &mut Context<'_>) -> Next {
         let login = matches!(self.waiting, Waiting::Secret { login: true });
+        let busy = text!(
+            "the server is busy: try again",
+            "der Server ist beschäftigt: Versuchen Sie es noch einmal"
+        );
         match answer {
             SecretAnswer::Checked(true) if login => {
                 self.facts.attempts.forget();
@@ -167,12 +180,9 @@ impl Console {
                 );
                 self.log_in(io, cx)
             }
+            SecretAnswer::Busy if self.whole.is_some() => self.not_made(busy, true, io),
             SecretAnswer::Busy => {
                 let name = self.pending_name();
-                let busy = text!(
-                    "the server is busy: try again",
-                    "der Server ist beschäftigt: Versuchen Sie es noch einmal"
-                );
                 self.fail(io, cx, &name, &busy)
             }
             SecretAnswer::Made { phc } => self.set(phc, None, io, cx),
@@ -181,7 +191,13 @@ impl Console {
     }
 
     /// Carries the command out whose password is there.
-    fn set(&mut self, phc: String, generated: Option<String>, io: &mut Io, cx: &mut Context<'_>) -> Next {
+    pub(super) fn set(
+        &mut self,
+        phc: String,
+        generated: Option<String>,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Next {
         let name = self.pending_name();
         let Some(Pending { row, arguments }) = self.pending.take() else {
             return self.set_first(phc, io, cx);
@@ -210,6 +226,10 @@ impl Console {
         io: &mut Io,
         cx: &mut Context<'_>,
     ) -> Next {
+        if let (Ok(()), Some(whole)) = (&result, &mut self.whole) {
+            whole.hold(out);
+            return self.after(io);
+        }
         let draft = self.draft.take();
         match result {
             Ok(()) => {

@@ -6,6 +6,7 @@
 use super::line::{Editor, Kind};
 use super::setup;
 use super::text::{Fixed, Text, both, text};
+use super::whole::Whole;
 use super::{Console, DONE, FAILED, Mode, Waiting};
 use crate::session::{Context, Io, Next};
 
@@ -27,6 +28,8 @@ pub(super) enum Manner {
     /// Not yet said.
     Unknown,
     Script,
+    /// A script that is carried out as a whole, or not at all (`whole.rs`).
+    Whole,
     Terminal,
     Command {
         ask: bool,
@@ -50,6 +53,10 @@ impl Console {
     pub(super) fn manner(&mut self, line: &[u8], io: &mut Io) -> Next {
         self.manner = match line {
             b"script" => Manner::Script,
+            b"whole" => {
+                self.whole = Some(Whole::default());
+                Manner::Whole
+            }
             b"terminal" => Manner::Terminal,
             b"command" => Manner::Command { ask: false },
             b"command ask" => Manner::Command { ask: true },
@@ -61,7 +68,7 @@ impl Console {
                 }
                 None => {
                     self.mark(io, FAILED);
-                    self.say(io, "The first line must be `script`, `terminal`, `typed COLUMNS`, `command` or `command ask`.\n");
+                    self.say(io, "The first line must be `script`, `whole`, `terminal`, `typed COLUMNS`, `command` or `command ask`.\n");
                     return self.close();
                 }
             },
@@ -91,6 +98,9 @@ impl Console {
     /// A command has failed. It ends a script; a person goes on.
     pub(super) fn fail(&mut self, io: &mut Io, cx: &mut Context<'_>, name: &str, why: &Text) -> Next {
         self.pending = None;
+        if self.manner == Manner::Whole {
+            return self.refuse_whole(name, why, io);
+        }
         let colon = if name.is_empty() { "" } else { ": " };
         self.mark(io, FAILED);
         if self.manner == Manner::Script {
@@ -120,11 +130,9 @@ impl Console {
         match self.waiting {
             Waiting::Password { .. } => {
                 let name = self.pending_name();
-                self.manner = if self.manner == Manner::Script {
-                    Manner::Script
-                } else {
-                    Manner::Command { ask: false }
-                };
+                if !matches!(self.manner, Manner::Script | Manner::Whole) {
+                    self.manner = Manner::Command { ask: false };
+                }
                 self.fail(
                     io,
                     cx,

@@ -7,8 +7,9 @@
 //! The client's first line says how it wants to be spoken to (`manner.rs`):
 //!
 //! ```text
-//! first-line = ( "script" / "terminal" / "typed" SP columns / "command" / "command ask" ) LF
+//! first-line = ( "script" / "whole" / "terminal" / "typed" SP columns / "command" / "command ask" ) LF
 //! script     a list of commands: no greeting, no prompts; the first failing command is named with its line and ends the conversation
+//! whole      the same, but all commands are one change: when one fails, none is carried out, and the conversation ends with FAILED and DONE
 //! terminal   a person: greeting, prompts, passwords asked twice; a failing command is told and the conversation goes on
 //! typed      a person at a terminal of so many columns, whose every key is sent and which shows what is sent back: as on a serial
 //!            line, lines are edited and echoed here; of the marks only DONE is sent
@@ -63,6 +64,7 @@ mod time;
 mod typed;
 mod undo;
 mod wear;
+mod whole;
 mod words;
 
 pub use facts::{
@@ -77,6 +79,7 @@ use line::{Editor, Event, Kind};
 use manner::Manner;
 use table::Row;
 use text::{Fixed, Text, both, text};
+use whole::Whole;
 
 /// Mark: the server waits for a line.
 pub const WANT_LINE: u8 = 0x05;
@@ -124,8 +127,10 @@ pub struct Console {
     lines: u32,
     /// The command under way, when it waits for a password; the administrator's first password has none.
     pending: Option<Pending>,
-    /// What the command under way has changed so far.
+    /// What the command under way has changed so far; of a list that holds as a whole, what all of it has.
     draft: Option<Draft>,
+    /// Of such a list, what is to be said when all of it is done.
+    whole: Option<Whole>,
     /// Every key is sent, and what we send is shown: a line is edited here.
     typed: bool,
     /// The line as it was when `?` was the last key.
@@ -153,6 +158,7 @@ impl Console {
             lines: 0,
             pending: None,
             draft: None,
+            whole: None,
             typed: mode == Mode::Serial,
             asked: None,
             language: Language::default(),
@@ -195,6 +201,9 @@ impl Console {
     fn leave(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
         if self.mode == Mode::Serial {
             return self.log_in(io, cx);
+        }
+        if let Some(whole) = self.whole.take() {
+            return self.finish(&whole, io, cx);
         }
         self.mark(io, DONE);
         self.close()

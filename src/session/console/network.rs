@@ -24,6 +24,9 @@ pub const NOT_OURS: Fixed = both(
      eingefügt wird.",
 );
 
+/// What stands for no gateway, no servers, no name.
+const NONE: &str = "-";
+
 /// A word that is not this.
 fn wrong(word: &str, what: Fixed) -> Failure {
     refuse(text!("`{word}` is not ", "`{word}` ist ").and(what))
@@ -94,7 +97,7 @@ pub fn fixed(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     if address.is_unspecified() || address.is_multicast() || address.is_broadcast() || address.is_loopback() {
         return Err(wrong(first, ADDRESS_OF_A_MACHINE));
     }
-    let gateway = gateway::<Ipv4Addr>(rest.first())?;
+    let gateway = gateway::<Ipv4Addr>(rest.first().filter(|word| **word != NONE))?;
     let mask = u32::MAX << (32 - u32::from(prefix));
     let host = address.to_bits() & !mask;
     if prefix < 31 && (host == 0 || host == !mask) {
@@ -109,14 +112,15 @@ pub fn fixed(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
             "das Gateway liegt außerhalb des Netzwerks von {first}"
         )));
     }
-    let servers = dns_servers(rest.get(1..).unwrap_or_default())?;
+    let names = rest.get(1..).unwrap_or_default();
+    let servers = if names == [NONE] { Vec::new() } else { dns_servers(names)? };
     let edit = |network: &mut Network| {
         // Where nobody is named, the router is asked for names; also when it was, and is another one now.
         let guessed = match &network.ipv4 {
             Ipv4::Static { gateway, .. } => network.dns == of_gateway(*gateway),
             Ipv4::Dhcp => network.dns.is_empty(),
         };
-        if !servers.is_empty() {
+        if !names.is_empty() {
             network.dns = servers;
         } else if guessed {
             network.dns = of_gateway(gateway);
@@ -180,7 +184,7 @@ pub fn dns(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 /// `network hostname`
 pub fn hostname(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [name] = exactly(arguments)?;
-    let name = if name == "-" { String::new() } else { words::domain(name)? };
+    let name = if name == NONE { String::new() } else { words::domain(name)? };
     if name.split('.').any(|label| label.len() > 63) || name.len() > 64 {
         return Err(wrong(
             &name,
@@ -320,9 +324,9 @@ fn set(network: &Network) -> Text {
     })
 }
 
-/// The settings as commands; what nobody has set has none.
+/// The settings as commands; what nobody has set has none. At the console of a box each change of the network is on trial, and the next
+/// one is not taken before that is kept.
 pub fn commands(settings: &Settings, out: &mut String) {
-    let gateway = |gateway: Option<IpAddr>| gateway.map(|gateway| format!(" {gateway}")).unwrap_or_default();
     let list =
         |addresses: &[IpAddr]| -> String { addresses.iter().map(|address| format!(" {address}")).collect() };
     let Settings { network, host, time_servers, .. } = settings;
@@ -330,18 +334,33 @@ pub fn commands(settings: &Settings, out: &mut String) {
     if !host.is_empty() {
         let _ = writeln!(out, "network hostname {host}");
     }
-    if let Ipv4::Static { address, prefix, gateway: via } = &network.ipv4 {
-        let _ = writeln!(out, "network static {address}/{prefix}{}", gateway(via.map(IpAddr::V4)));
+    match &network.ipv4 {
+        Ipv4::Static { address, prefix, gateway: via } => {
+            // In one line, or for a while the first of two would be in force alone.
+            let via = match via {
+                Some(via) => format!(" {via}"),
+                None if network.dns.is_empty() => String::new(),
+                None => format!(" {NONE}"),
+            };
+            let dns = match network.dns.is_empty() {
+                true if via.is_empty() => String::new(),
+                true => format!(" {NONE}"),
+                false => list(&network.dns),
+            };
+            let _ = writeln!(out, "network static {address}/{prefix}{via}{dns}\nkeep");
+        }
+        Ipv4::Dhcp if !network.dns.is_empty() => {
+            let _ = writeln!(out, "network dns{}\nkeep", list(&network.dns));
+        }
+        Ipv4::Dhcp => {}
     }
     match &network.ipv6 {
         Ipv6::Auto => {}
-        Ipv6::Off => out.push_str("network ipv6 off\n"),
+        Ipv6::Off => out.push_str("network ipv6 off\nkeep\n"),
         Ipv6::Static { address, prefix, gateway: via } => {
-            let _ = writeln!(out, "network ipv6 static {address}/{prefix}{}", gateway(via.map(IpAddr::V6)));
+            let via = via.map(|via| format!(" {via}")).unwrap_or_default();
+            let _ = writeln!(out, "network ipv6 static {address}/{prefix}{via}\nkeep");
         }
-    }
-    if !network.dns.is_empty() {
-        let _ = writeln!(out, "network dns{}", list(&network.dns));
     }
     if !time_servers.is_empty() {
         let _ = writeln!(out, "time server {}", time_servers.join(" "));
@@ -355,6 +374,13 @@ pub fn keep(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let kept = call.cx.store().keep(now);
     match kept {
         Ok(command) => say(call, text!("It stays: {command}", "Es bleibt: {command}")),
+        Err(StoreError::Missing) if call.listed => say(
+            call,
+            both(
+                "Nothing is on trial: in a list of commands all is kept.",
+                "Nichts ist auf Probe: In einer Liste von Befehlen bleibt alles.",
+            ),
+        ),
         Err(StoreError::Missing) => Err(refuse(both(
             "nothing is on trial; what is typed is kept, unless it says otherwise",
             "nichts ist auf Probe; was eingegeben wird, bleibt, wenn nichts anderes dabeisteht",

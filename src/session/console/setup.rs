@@ -1,7 +1,8 @@
 //! `setup`: a few questions instead of commands, for who sees this console for the first time. The first is in which language the others
 //! are asked. Mail for the postmaster needs none: it comes into a domain's first mailbox.
 //!
-//! An empty answer takes what stands in brackets. A wrong answer is told and asked for again; in a script it ends the script. Nothing is
+//! An empty answer takes what stands in brackets; that always works, also when it has all been answered before: then the mailbox that is
+//! there stays as it is, and what would be asked of a new one is not asked. A wrong answer is told and asked for again; in a script it ends the script. Nothing is
 //! changed before the last question is answered. It refuses to know anything that the commands do not: they do what it has been told.
 
 use super::command::Pending;
@@ -12,8 +13,8 @@ use super::text::{Fixed, Text, both, text};
 use super::words::{address, class, domain};
 use super::{Console, Waiting, settings};
 use crate::session::{Context, Io, Next, SecretJob};
-use crate::store::StoreError;
-use crate::types::Language;
+use crate::store::{Settings, StoreError};
+use crate::types::{Class, Language};
 
 /// A question.
 struct Question {
@@ -52,17 +53,36 @@ static QUESTIONS: [Question; 5] = [
     },
     Question {
         text: both("The name of the first mailbox?", "Wie heißt das erste Postfach?"),
-        default: |_, call| String::from(both("office", "buero").of(call.language)),
+        default: |answers, call| {
+            let (suffix, language) = (at_domain(answers), call.language);
+            let mut store = call.store();
+            let Settings { addresses, aliases, .. } = store.settings();
+            let there = addresses.iter().filter(|(address, _)| address.ends_with(&suffix));
+            if let Some((first, _)) = there.min_by_key(|(_, account)| **account) {
+                return String::from(first.strip_suffix(&suffix).unwrap_or(first));
+            }
+            // An alias may have the name already.
+            let names = [both("office", "buero"), both("post", "post"), both("inbox", "eingang")];
+            let mut names = names.iter().map(|name| name.of(language));
+            let free = names.find(|name| !aliases.contains_key(&format!("{name}{suffix}")));
+            String::from(free.unwrap_or("office"))
+        },
         check: |word, answers, call| {
-            let domain = answers.get(1).map(String::as_str).unwrap_or_default();
-            let name = word.strip_suffix(&format!("@{domain}")).unwrap_or(word);
-            let address = address(&format!("{name}@{domain}"))?;
+            let suffix = at_domain(answers);
+            let name = word.strip_suffix(&suffix).unwrap_or(word);
+            let address = address(&format!("{name}{suffix}"))?;
+            if is_there(&address, call) {
+                return Ok(address);
+            }
             settings::is_new(&address, call).map(|()| address)
         },
     },
     Question {
         text: both("Its size, S, M, L or XL?", "Wie groß, S, M, L oder XL?"),
-        default: |_, _| String::from("M"),
+        default: |_, call| {
+            let fits = call.store().class_that_fits(0).unwrap_or(Class::M);
+            String::from(fits.min(Class::M).name())
+        },
         check: |word, answers, call| {
             let (class, address) = (class(word)?, answers.last().map(String::as_str).unwrap_or_default());
             settings::fits(address, class, None, "mailbox add", call).map(|()| String::from(class.name()))
@@ -74,6 +94,16 @@ static QUESTIONS: [Question; 5] = [
         check: |word, _, _| yes_or_no(word),
     },
 ];
+
+/// What the addresses of the answered domain end with.
+fn at_domain(answers: &[String]) -> String {
+    format!("@{}", answers.get(1).map(String::as_str).unwrap_or_default())
+}
+
+/// Whether it is a mailbox.
+fn is_there(address: &str, call: &mut Call<'_, '_>) -> bool {
+    call.store().settings().addresses.contains_key(address)
+}
 
 /// The answer that is kept for yes.
 const YES: &str = "yes";
@@ -115,6 +145,12 @@ impl Console {
                 "es stellt Fragen: Geben Sie es in der Konsole ein"
             );
             return self.fail(io, cx, "setup", &why);
+        }
+        if let [_, _, address] = &answers[..]
+            && is_there(address, &mut self.call(cx, &mut String::new()))
+        {
+            self.pending = Some(Pending { row, arguments: answers });
+            return self.set(String::new(), None, io, cx);
         }
         let Some(question) = QUESTIONS.get(answers.len()) else {
             return self.answered(row, answers, io);
@@ -170,7 +206,7 @@ impl Console {
 
 /// Does what the answers say, with the hash of the mailbox's password.
 pub fn set(answers: &[&str], phc: String, call: &mut Call<'_, '_>) -> Result<(), Failure> {
-    let [language, domain, mailbox, size] = *answers else {
+    let [language, domain, mailbox, ref size @ ..] = *answers else {
         return Err(Failure::Refused(unanswered()));
     };
     let language = Language::parse(language).unwrap_or_default();
@@ -184,7 +220,13 @@ pub fn set(answers: &[&str], phc: String, call: &mut Call<'_, '_>) -> Result<(),
         Ok(()) | Err(StoreError::Exists) => {}
         Err(error) => return Err(Failure::Refused(settings::refused(error))),
     }
-    settings::mailbox_add(&[mailbox, "size", size], phc, call)?;
+    match *size {
+        [size] => settings::mailbox_add(&[mailbox, "size", size], phc, call)?,
+        _ => call.say(&text!(
+            "The mailbox {mailbox} is there, and stays as it is.",
+            "Das Postfach {mailbox} gibt es, und es bleibt, wie es ist."
+        )),
+    }
     call.say(&text!("Next: show client {mailbox}", "Weiter: show client {mailbox}"));
     Ok(())
 }

@@ -302,7 +302,7 @@ pub fn config(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     };
     // Who may see the settings need not get anything to guess passwords with. The rest can be pasted: it asks for the passwords.
     let hash = |phc: &str| if public { String::new() } else { format!(" hash {phc}") };
-    let mut store = call.cx.store();
+    let mut store = call.store();
     let settings = store.settings();
     let mut text = String::new();
     // A String takes whatever is written to it.

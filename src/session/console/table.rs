@@ -85,6 +85,8 @@ pub struct Call<'a, 'b> {
     pub facts: &'a Facts,
     /// What it has changed so far.
     pub draft: &'a mut Option<Draft>,
+    /// It is one of a list, where nothing is on trial: nobody would keep it.
+    pub listed: bool,
 }
 
 impl Call<'_, '_> {
@@ -127,8 +129,8 @@ pub static TABLE: [Row; 44] = [
         &["setup"],
         "",
         both(
-            "Answer five questions: language, a domain and a mailbox. May be done again.",
-            "Fünf Fragen beantworten: Sprache, eine Domain und ein Postfach. Auch später noch einmal.",
+            "Answer five questions: language, a domain and a mailbox. May be done again: what is there stays.",
+            "Fünf Fragen beantworten: Sprache, eine Domain und ein Postfach. Auch später noch einmal: Was es gibt, bleibt.",
         ),
         setup::ACT,
     ),
@@ -244,8 +246,9 @@ pub static TABLE: [Row; 44] = [
         &["show", "config"],
         "[public]",
         both(
-            "Show all settings as commands that can be pasted back; passwords as hashes, or with public not at all.",
-            "Alle Einstellungen als Befehle zeigen, die wieder eingefügt werden können; Passwörter als Hashes, mit public gar nicht.",
+            "Show all settings as commands that can be pasted back, and then stay; passwords as hashes, or with public not at all.",
+            "Alle Einstellungen als Befehle zeigen, die wieder eingefügt werden können und dann bleiben; Passwörter als Hashes, mit \
+             public gar nicht.",
         ),
         Act::Do(show::config),
     ),
@@ -284,10 +287,10 @@ pub static TABLE: [Row; 44] = [
     ),
     row(
         &["network", "static"],
-        "ADDRESS/PREFIX [GATEWAY [DNS ...]]",
+        "ADDRESS/PREFIX [GATEWAY|- [DNS ...|-]]",
         both(
-            "Set the IPv4 address, as in `network static 192.168.1.20/24 192.168.1.1`.",
-            "Die IPv4-Adresse festlegen, wie in `network static 192.168.1.20/24 192.168.1.1`.",
+            "Set the IPv4 address, as in `network static 192.168.1.20/24 192.168.1.1`; `-` is none.",
+            "Die IPv4-Adresse festlegen, wie in `network static 192.168.1.20/24 192.168.1.1`; `-` heißt keines.",
         ),
         Act::Set(network::fixed),
     ),
@@ -322,8 +325,8 @@ pub static TABLE: [Row; 44] = [
         &["keep"],
         "",
         both(
-            "Keep a change of the network or the certificate that is on trial.",
-            "Eine Änderung des Netzwerks oder des Zertifikats behalten, die auf Probe ist.",
+            "Keep a change of the network or the certificate that is on trial; in a list of commands all is kept.",
+            "Eine Änderung des Netzwerks oder des Zertifikats behalten, die auf Probe ist; in einer Liste von Befehlen bleibt alles.",
         ),
         Act::Do(network::keep),
     ),

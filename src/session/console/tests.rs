@@ -176,7 +176,7 @@ fn a_person_goes_on_after_a_failure_and_leaves() {
 }
 
 #[test]
-fn the_first_line_must_be_one_of_four() {
+fn the_first_line_must_be_one_of_six() {
     let mut world = world(Mode::Socket);
     assert!(world.send("GET / HTTP/1.0\r\n").starts_with(FAIL));
     assert!(world.closed);
@@ -195,8 +195,8 @@ fn marks_cannot_be_forged() {
 fn what_show_config_prints_can_be_pasted_back() {
     let phc = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA";
     let config = format!(
-        "admin passwd hash {phc}\nnetwork hostname mail.example.test\nnetwork static 192.0.2.7/24 192.0.2.1\n\
-         network ipv6 static 2001:db8::7/64 fe80::1\nnetwork dns 192.0.2.1 2001:db8::1\n\
+        "admin passwd hash {phc}\nnetwork hostname mail.example.test\nnetwork static 192.0.2.7/24 192.0.2.1 192.0.2.1 2001:db8::1\nkeep\n\
+         network ipv6 static 2001:db8::7/64 fe80::1\nkeep\n\
          time server ntp.example.test:1123 192.0.2.3\ndomain add example.test\n\
          mailbox add anna@example.test size S hash {phc}\nalias add info@example.test anna@example.test\n"
     );
@@ -208,8 +208,34 @@ fn what_show_config_prints_can_be_pasted_back() {
     second.send(&shown);
     assert_eq!(second.send("show config\n"), shown);
     let mut third = world(Mode::Script);
-    assert!(third.send(&format!("load\n{config}end\n")).contains("9 settings are made."));
+    assert!(third.send(&format!("load\n{config}end\n")).contains("8 settings are made."));
     assert_eq!(third.send("show config\n"), shown);
+}
+
+#[test]
+fn every_network_can_be_pasted_back() {
+    for (commands, shown) in [
+        (
+            "network static 192.0.2.7/24 192.0.2.1\nnetwork dns",
+            "network static 192.0.2.7/24 192.0.2.1 -\nkeep\n",
+        ),
+        ("network static 192.0.2.7/24", "network static 192.0.2.7/24\nkeep\n"),
+        ("network static 192.0.2.7/24 - 192.0.2.3", "network static 192.0.2.7/24 - 192.0.2.3\nkeep\n"),
+        (
+            "network dns 192.0.2.3 ::1\nnetwork ipv6 off",
+            "network dns 192.0.2.3 ::1\nkeep\nnetwork ipv6 off\nkeep\n",
+        ),
+    ] {
+        let mut first = world(Mode::Script);
+        first.send(&format!("{commands}\n"));
+        assert_eq!(first.send("show config\n").replace("\r\n", "\n"), shown);
+        for (manner, end) in [("script", ""), ("terminal\nload", "end\n"), ("whole", "exit\n")] {
+            let mut second = world(Mode::Socket);
+            second.send(&format!("{manner}\n{shown}{end}"));
+            let network = |world: &World| world.shared.lock().state().settings.network.clone();
+            assert_eq!(network(&second), network(&first), "{shown}");
+        }
+    }
 }
 
 #[test]
