@@ -10,6 +10,7 @@ The parts; if none is named, those of the board's QEMU_PARTS, or all of them:
 - ports: nothing listens but mail.
 - cuts: after each of CUTS power cuts (QEMU is killed) in the middle of deliveries the box comes up by itself, in time, and has every
   message that it had acknowledged.
+- slots: slot B is started when A is not there, or damaged; what is said when neither can be read.
 - idle: who types nothing is logged out; what is typed then is a password.
 - lease: a router that names a time server; the clock is set by it.
 - network: an address, a host name, the time by a server, each set on the serial line and kept or not; restarting and stopping.
@@ -37,7 +38,8 @@ import time
 
 sys.dont_write_bytecode = True
 from office import Office
-from box import MIB, PORTS, PROMPT, TLS, Box, free_base, say
+from box import MIB, PORTS, PROMPT, TLS, Box, fail, free_base, say
+from card import Slots
 
 ADMIN, PASSWORD = "sesame, open", "correct horse 9"
 ANNA, BEN = "anna@example.test", "ben@example.test"
@@ -51,10 +53,6 @@ TRIES = 3
 # The owner's figures, bytes: at rest with ten clients, and one password hash on top of that with what belongs to it.
 AT_REST_MAX, HASH_MAX = 16 * MIB, 22 * MIB
 UNITS = {"KiB": 1024, "MiB": MIB}
-
-
-def fail(text):
-    raise SystemExit(text)
 
 
 def load():
@@ -373,6 +371,31 @@ def network(box):
     say("it switched itself off")
 
 
+def slots(box):
+    """Begins and ends switched off."""
+    slots = Slots(box)
+    for what, harm in (("zeroed", slots.zero), ("damaged in the middle of postfach", slots.damage)):
+        harm("A")
+        box.start()
+        said = box.until("Password: ")
+        ready = box.since_hand_over()
+        why = re.search(r"slot A of the card is damaged \((.*)\)\. Slot B is started", said)
+        if not why:
+            fail(f"slot A is {what}, and nothing is said of it: {said}")
+        box.until_it_answers()
+        imap(box).logout()
+        say(f"slot A is {what}: slot B serves mail, ready {told(ready)}; why: {why[1].strip()}")
+        box.power_off()
+        slots.mend()
+    slots.damage("A")
+    slots.zero("B")
+    box.start()
+    box.until("neither slot of the card can be read. Write the image to a new card.")
+    box.power_off()
+    slots.mend()
+    say("both damaged: it says so")
+
+
 def idle(box):
     """Begins and ends switched off. The patience of the serial line is shortened as it can be on any card."""
     box.command_line("panic=5", f"panic=5 IDLE_SECONDS={IDLE}")
@@ -493,7 +516,7 @@ def unattended(box):
         f"{valid['notAfter']}, and mail that comes is of {time.strftime('%Y-%m-%d', time.localtime(arrived))}")
 
 
-PARTS = ("start", "use", "line", "ports", "cuts", "idle", "lease", "network", "unattended")
+PARTS = ("start", "use", "line", "ports", "cuts", "slots", "idle", "lease", "network", "unattended")
 
 
 def main():
@@ -513,7 +536,7 @@ def main():
             if "cuts" in parts and int(cuts):
                 cut(box, int(cuts))
             box.power_off()
-            for part in (idle, lease):
+            for part in (slots, idle, lease):
                 if part.__name__ in parts:
                     part(box)
             if "network" in parts:

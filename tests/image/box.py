@@ -19,6 +19,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MIB = 1 << 20
 CARD = 512 * MIB
+# Where the slots begin on a card, and where the second ends.
+SLOTS = {"A": 64 * MIB, "B": 72 * MIB}
+SLOT = 8 * MIB
 PORTS = (25, 110, 143, 465, 587, 993, 995)
 PROMPT = "postfach> "
 # Guest ports that are looked at in one go.
@@ -27,6 +30,10 @@ SCANNED = 1000
 
 def say(text):
     print(text, flush=True)
+
+
+def fail(text):
+    raise SystemExit(text)
 
 
 def read_conf(board):
