@@ -308,6 +308,20 @@ def greeting(box, port=25):
         return line.makefile("rb").readline().decode()
 
 
+def in_and_out(box, how, answers, until_it_answers):
+    """An adapter that goes and comes back, as one on USB does: another interface for the kernel."""
+    if not box.has_socket():
+        return
+    box.adapter_out()
+    said = box.command("network")
+    if answers():
+        fail(f"the network adapter is out, and yet the box answers: {said}")
+    box.adapter_in()
+    since = time.monotonic()
+    until_it_answers()
+    say(f"a network adapter was pulled out and put in again: with {how} the box answers {time.monotonic() - since:.1f} s later")
+
+
 def network(box):
     """Begins switched off, ends with the box's own end."""
     box.at_large = True
@@ -315,6 +329,8 @@ def network(box):
     box.until("Password: ")
     log_in(box)
     box.until_it_answers()
+
+    in_and_out(box, "DHCP", box.answers, box.until_it_answers)
 
     ahead = 4 * 365 * 86400
     server = TimeServer(ahead)
@@ -352,6 +368,7 @@ def network(box):
     box.command("keep")
     if not there.answers(20):
         fail("the address that was kept is not in force")
+    in_and_out(box, "an address that is set", there.answers_now, lambda: there.answers(60) or fail("it is not in force again"))
 
     box.send("reboot\r")
     name = re.search(r"\((\S+)\): $", box.until("): "))[1]
