@@ -24,6 +24,7 @@ SLOTS = {"A": 64 * MIB, "B": 72 * MIB}
 SLOT = 8 * MIB
 PORTS = (25, 110, 143, 465, 587, 993, 995)
 PROMPT = "postfach> "
+ADMIN = "sesame, open"
 # A network adapter that can be pulled out.
 ADAPTER = "virtio-net-pci,bus=socket,netdev=net,id=adapter,romfile="
 # Guest ports that are looked at in one go.
@@ -36,6 +37,12 @@ def say(text):
 
 def fail(text):
     raise SystemExit(text)
+
+
+def log_in(box, password=ADMIN):
+    """Where a password is asked for."""
+    box.send(password + "\r")
+    box.until(PROMPT)
 
 
 def read_conf(board):
