@@ -10,6 +10,7 @@ The parts; if none is named, those of the board's QEMU_PARTS, or all of them:
 - ports: nothing listens but mail.
 - cuts: after each of CUTS power cuts (QEMU is killed) in the middle of deliveries the box comes up by itself, in time, and has every
   message that it had acknowledged.
+- first: the power goes at the first start, between any two of its steps: the next one makes what is missing, and never a store over mail.
 - slots: slot B is started when A is not there, or damaged; what is said when neither can be read.
 - idle: who types nothing is logged out; what is typed then is a password.
 - lease: a router that names a time server; the clock is set by it.
@@ -36,8 +37,8 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
-from box import ADMIN, MIB, PORTS, PROMPT, TLS, Box, fail, log_in, say
-from card import Slots
+from box import ADMIN, CARD, MIB, PORTS, PROMPT, TLS, Box, fail, log_in, say
+import card
 from network import clock, lease, network
 
 PASSWORD = "correct horse 9"
@@ -48,6 +49,7 @@ PASTED, PASTED_DOMAINS = 1000, 50
 CLIENTS = 10
 IDLE = 10
 SCANNED_TO = 10_000
+FIRST_CUTS = 3
 TRIES = 3
 # The owner's figures, bytes: at rest with ten clients, and one password hash on top of that with what belongs to it.
 AT_REST_MAX, HASH_MAX = 16 * MIB, 22 * MIB
@@ -118,6 +120,12 @@ def start(box):
     box.set_password(f"mailbox add {BEN} size L", PASSWORD)
     if ANNA not in box.command("mailbox list"):
         fail("the mailbox is not there")
+    # The image leaves most of the card free.
+    there = (CARD - card.STORE) // MIB
+    store = re.search(r"Store +(\d+) MiB", said := box.command("status"))
+    # It counts by whole segments.
+    if card.store_bytes(box) != there * MIB or not store or not there - 16 < int(store[1]) <= there:
+        fail(f"the store does not take what is left of the card, {there} MiB: {said}")
 
 
 def memory(box):
@@ -283,9 +291,38 @@ def cut(box, count):
     say(box.command("status"))
 
 
+def first(box):
+    """Begins and ends switched off; the card is a new one then."""
+    for number in range(FIRST_CUTS):
+        box.flash()
+        box.start()
+        time.sleep(random.uniform(0, 1.5))
+        box.power_off()
+        a_new_box(box, f"the power went at the first start ({number + 1})")
+    for what, used in (("no store", None), ("the mark of a store", 0)):
+        card.cut_short(box, used)
+        a_new_box(box, f"{what} was there when the power went at the first start")
+    card.cut_short(box, 16)
+    box.start()
+    box.until("The mail server has ended")
+    box.power_off()
+    if card.has_store(box):
+        fail("a store was made where one has had mail")
+    say(f"after {FIRST_CUTS} power cuts at the first start, and between its steps, the box is a new one with all of its card; "
+        "a damaged store that has had mail is left alone")
+
+
+def a_new_box(box, what):
+    box.start()
+    said = box.until("no administrator's password yet")
+    box.power_off()
+    if "has ended" in said or not card.has_store(box) or card.store_bytes(box) != CARD - card.STORE:
+        fail(f"{what}, and the box is not a new one: {said}")
+
+
 def slots(box):
     """Begins and ends switched off."""
-    slots = Slots(box)
+    slots = card.Slots(box)
     for what, harm in (("zeroed", slots.zero), ("damaged in the middle of postfach", slots.damage)):
         harm("A")
         box.start()
@@ -376,7 +413,7 @@ def unattended(box):
         f"{valid['notAfter']}, and mail that comes is of {time.strftime('%Y-%m-%d', time.localtime(arrived))}")
 
 
-PARTS = ("start", "use", "line", "ports", "cuts", "slots", "idle", "lease", "network", "unattended")
+PARTS = ("start", "use", "line", "ports", "cuts", "slots", "idle", "lease", "network", "first", "unattended")
 
 
 def main():
@@ -389,6 +426,7 @@ def main():
         box = Box(board, folder)
         parts = parts or box.conf.get("QEMU_PARTS", " ".join(PARTS)).split()
         try:
+            card.made(box)
             start(box)
             for part in (use, line, ports):
                 if part.__name__ in parts:
@@ -402,6 +440,9 @@ def main():
             if "network" in parts:
                 network(box)
                 box.at_large = False
+            card.unchanged(box)
+            if "first" in parts:
+                first(box)
             if "unattended" in parts:
                 unattended(box)
         finally:
