@@ -19,14 +19,30 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MIB = 1 << 20
 CARD = 512 * MIB
+# Where the slots begin on a card, and where the second ends.
+SLOTS = {"A": 64 * MIB, "B": 72 * MIB}
+SLOT = 8 * MIB
 PORTS = (25, 110, 143, 465, 587, 993, 995)
 PROMPT = "postfach> "
+ADMIN = "sesame, open"
+# A network adapter that can be pulled out.
+ADAPTER = "virtio-net-pci,bus=socket,netdev=net,id=adapter,romfile="
 # Guest ports that are looked at in one go.
 SCANNED = 1000
 
 
 def say(text):
     print(text, flush=True)
+
+
+def fail(text):
+    raise SystemExit(text)
+
+
+def log_in(box, password=ADMIN):
+    """Where a password is asked for."""
+    box.send(password + "\r")
+    box.until(PROMPT)
 
 
 def read_conf(board):
@@ -185,6 +201,24 @@ class Box:
     def cable(self, state):
         """Pulls the network cable out, or puts it in."""
         self.monitor(f"set_link net {state}")
+
+    def has_socket(self):
+        """Whether its network adapter can be pulled out."""
+        return ADAPTER in self.conf["QEMU_DEVICES"]
+
+    def adapter_out(self):
+        """Pulls it out. The kernel of the box has let it go when this returns."""
+        self.monitor("device_del adapter")
+        deadline = time.monotonic() + 60
+        while "adapter" in self.monitor("info network"):
+            if time.monotonic() > deadline:
+                fail("the box does not let its network adapter go")
+            time.sleep(0.1)
+
+    def adapter_in(self):
+        """Puts the same one in again."""
+        if said := self.monitor(f"device_add {ADAPTER},mac=52:54:00:12:34:56"):
+            fail(f"QEMU: {said}")
 
     def until(self, wanted, seconds=120):
         """What is heard on the serial line up to this."""

@@ -1,7 +1,8 @@
-"""A small office's network, frame by frame: a DHCP server that names a time server (option 42), and that time server. Nothing else is there.
+"""A small office's network, frame by frame: a DHCP server that names a time server (option 42), that time server, and a server for names, which
+DHCP does not name and which knows one: CLOCK, the time server's. Nothing else is there.
 
 QEMU's own network cannot name one. QEMU sends each frame as a datagram, and takes the answers so. It refuses to know what it has not been
-asked: ARP (RFC 826), DHCP (RFC 2131, 2132), NTP (RFC 4330) over IPv4.
+asked: ARP (RFC 826), DHCP (RFC 2131, 2132), NTP (RFC 4330), DNS (RFC 1035, addresses only) over IPv4.
 """
 import ipaddress
 import socket
@@ -9,7 +10,9 @@ import struct
 import threading
 import time
 
-ROUTER, TIME, BOX = (ipaddress.IPv4Address(address).packed for address in ("10.1.2.1", "10.1.2.9", "10.1.2.50"))
+ADDRESSES = ("10.1.2.1", "10.1.2.7", "10.1.2.9", "10.1.2.50")
+ROUTER, NAMES, TIME, BOX = (ipaddress.IPv4Address(address).packed for address in ADDRESSES)
+CLOCK = "clock.office.test"
 MAC = b"\x02\0\0\0\0\x01"
 DISCOVER, OFFER, REQUEST, ACK = 1, 2, 3, 5
 LEASE_SECONDS = 3600
@@ -57,7 +60,7 @@ class Office(threading.Thread):
                 self.socket.sendto(frame[6:12] + MAC + kind + answer, peer)
 
     def arp(self, data):
-        if data[6:8] == b"\0\x01" and data[24:28] in (ROUTER, TIME):
+        if data[6:8] == b"\0\x01" and data[24:28] in (ROUTER, NAMES, TIME):
             return data[:6] + b"\0\x02" + MAC + data[24:28] + data[8:18]
         return None
 
@@ -70,6 +73,8 @@ class Office(threading.Thread):
             return packet(ROUTER, b"\xff" * 4, 67, 68, self.dhcp(udp[8:]))
         if to_port == 123 and target == TIME:
             return packet(TIME, data[12:16], 123, from_port, self.ntp(udp[8:]))
+        if to_port == 53 and target == NAMES:
+            return packet(NAMES, data[12:16], 53, from_port, self.dns(udp[8:]))
         return None
 
     def dhcp(self, asked):
@@ -83,3 +88,15 @@ class Office(threading.Thread):
     def ntp(self, asked):
         stamp = int((time.time() + self.ahead + 2_208_988_800) * (1 << 32)).to_bytes(8, "big")
         return b"\x24\x01\x06\xec" + bytes(8) + b"TEST" + stamp + asked[40:48] + stamp + stamp
+
+    def dns(self, asked):
+        """The question comes back, with the answer if it is known; else there is no such name, or none of that kind."""
+        end = asked.index(0, 12) + 5
+        labels, at = [], 12
+        while asked[at]:
+            labels.append(asked[at + 1 : at + 1 + asked[at]].decode())
+            at += 1 + asked[at]
+        known = ".".join(labels).lower() == CLOCK
+        found = known and asked[at + 1 : at + 3] == b"\0\x01"
+        answer = b"\xc0\x0c\0\x01\0\x01" + struct.pack(">IH", 60, len(TIME)) + TIME if found else b""
+        return asked[:2] + struct.pack(">HHHHH", 0x8180 if known else 0x8183, 1, int(found), 0, 0) + asked[12:end] + answer
