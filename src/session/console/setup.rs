@@ -2,8 +2,9 @@
 //! are asked. Mail for the postmaster needs none: it comes into a domain's first mailbox.
 //!
 //! An empty answer takes what stands in brackets; that always works, also when it has all been answered before: then the mailbox that is
-//! there stays as it is, and what would be asked of a new one is not asked. A wrong answer is told and asked for again; in a script it ends the script. Nothing is
-//! changed before the last question is answered. It refuses to know anything that the commands do not: they do what it has been told.
+//! there stays as it is, and what would be asked of a new one is not asked. A wrong answer is told and asked for again; in a script it
+//! ends the script. Nothing is changed before the last question is answered. It refuses to know anything that the commands do not: they
+//! do what it has been told.
 
 use super::command::Pending;
 use super::line::Kind;
