@@ -81,7 +81,7 @@ static QUESTIONS: [Question; 5] = [
     Question {
         text: both("Its size, S, M, L or XL?", "Wie groß, S, M, L oder XL?"),
         default: |_, call| {
-            let fits = call.store().class_that_fits(0).unwrap_or(Class::M);
+            let fits = call.store().class_that_fits(None).unwrap_or(Class::M);
             String::from(fits.min(Class::M).name())
         },
         check: |word, answers, call| {
