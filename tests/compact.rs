@@ -551,12 +551,12 @@ fn write_amplification(bytes: u64, segment_bytes: u32, accounts: usize) -> f64 {
 #[test]
 fn write_amplification_at_full_buckets() {
     let factor = write_amplification(45 << 20, 256 * 1024, 2);
-    assert!(factor <= 2.1, "{factor}");
+    assert!(factor <= 2.5, "{factor}");
 }
 
 /// Segments as a card has, of which parity takes a fiftieth: but so few of them that they are almost all alike, and none is much emptier.
 #[test]
 fn write_amplification_of_few_large_segments() {
     let factor = write_amplification(180 << 20, 1024 * 1024, 8);
-    assert!(factor <= 2.85, "{factor}");
+    assert!(factor <= 3.0, "{factor}");
 }
