@@ -15,13 +15,18 @@ pub trait Duplex: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Duplex for T {}
 
-/// A conversation, and what has been heard in it since something was said last.
-pub struct Talk(BufReader<Box<dyn Duplex>>, Vec<String>);
+/// A conversation.
+pub struct Talk {
+    stream: BufReader<Box<dyn Duplex>>,
+    /// Lines since something was said last: what to tell if no other comes.
+    heard: Vec<String>,
+}
 
 impl Talk {
     /// Speaks on a stream that is there.
     pub fn on(stream: impl Duplex + 'static) -> Talk {
-        Talk(BufReader::with_capacity(64 * 1024, Box::new(stream)), Vec::new())
+        let stream: Box<dyn Duplex> = Box::new(stream);
+        Talk { stream: BufReader::with_capacity(64 * 1024, stream), heard: Vec::new() }
     }
 
     /// Sends bytes.
@@ -31,25 +36,25 @@ impl Talk {
 
     /// Sends bytes, if the server still takes them.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.0.get_mut().write_all(bytes)?;
-        self.0.get_mut().flush()
+        self.heard.clear();
+        self.stream.get_mut().write_all(bytes)?;
+        self.stream.get_mut().flush()
     }
 
     /// Sends a line.
     pub fn says(&mut self, line: &str) {
-        self.1.clear();
         self.send(format!("{line}\r\n").as_bytes());
     }
 
     /// The next line without its end.
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();
-        if let Err(error) = self.0.read_until(b'\n', &mut line) {
-            panic!("{error}; heard before: {:?}; the server: {}", self.1, super::threads());
+        if let Err(error) = self.stream.read_until(b'\n', &mut line) {
+            panic!("{error}; heard before: {:?}; the server: {}", self.heard, super::threads());
         }
-        assert!(!line.is_empty(), "the conversation is over; heard before: {:?}", self.1);
+        assert!(!line.is_empty(), "the conversation is over; heard before: {:?}", self.heard);
         let line = String::from_utf8_lossy(&line).trim_end().to_string();
-        self.1.push(line.clone());
+        self.heard.push(line.clone());
         line
     }
 
@@ -72,14 +77,14 @@ impl Talk {
     /// So many bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
-        self.0.read_exact(&mut bytes).expect("reads");
+        self.stream.read_exact(&mut bytes).expect("reads");
         bytes
     }
 
     /// Everything to the end. Over TLS an end without close_notify is an error.
     pub fn rest(&mut self) -> std::io::Result<String> {
         let mut bytes = Vec::new();
-        self.0.read_to_end(&mut bytes)?;
+        self.stream.read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
