@@ -167,9 +167,10 @@ impl Progress {
 
     /// The committer: returns when it has been stopped and everything pending has been written.
     ///
-    /// `committed` is called under the store's lock after each commit, and told whether it touches the settings.
+    /// `committed` is called under the store's lock after each commit, and told whether the settings are durable and were not before.
     pub fn commit_all(&self, shared: &Shared, committed: &dyn Fn(&Store, bool)) {
         let stop = || self.stopping.load(Ordering::Acquire);
+        let mut told = Position::default();
         loop {
             let (mut store, idle) = shared.wait_for_work(&stop, self.idle);
             if idle {
@@ -191,7 +192,13 @@ impl Progress {
             match store.journal_mut().finish(batch, result) {
                 Finish::Durable { accounts } => {
                     self.publish(&store, &accounts);
-                    committed(&store, accounts.contains(&AccountId::SETTINGS));
+                    // By their position: accounts belong to them too, and what has been set meanwhile waits for its own commit.
+                    let settings = store.state().settings.position;
+                    let new = settings != told && gate(settings, self.durable());
+                    if new {
+                        told = settings;
+                    }
+                    committed(&store, new);
                     let idle = store.journal().pending_bytes() == 0;
                     let more = store.journal().pressure() > Pressure::None || store.parity_due();
                     if idle && more || store.snapshot_due() {
@@ -321,13 +328,21 @@ mod tests {
     struct Valve {
         inner: Memory,
         flush: Mutex<Flush>,
+        /// Told when that is changed, and when a flush begins to wait.
         turned: Condvar,
+        waiting: AtomicBool,
     }
 
     impl Valve {
         fn turn(&self, to: Flush) {
             *self.flush.lock().unwrap() = to;
             self.turned.notify_all();
+        }
+
+        /// Returns when a flush waits.
+        fn holds(&self) {
+            let not_yet = |_: &mut Flush| !self.waiting.load(Ordering::Relaxed);
+            drop(self.turned.wait_while(self.flush.lock().unwrap(), not_yet).unwrap());
         }
     }
 
@@ -342,7 +357,12 @@ mod tests {
             self.inner.write_at(offset, buf)
         }
         fn flush(&self) -> io::Result<()> {
-            let waiting = |flush: &mut Flush| *flush == Flush::Waits;
+            let waiting = |flush: &mut Flush| {
+                let waits = *flush == Flush::Waits;
+                self.waiting.store(waits, Ordering::Relaxed);
+                self.turned.notify_all();
+                waits
+            };
             let mut flush = self.turned.wait_while(self.flush.lock().unwrap(), waiting).unwrap();
             match *flush {
                 Flush::Fails(times) => {
@@ -365,14 +385,26 @@ mod tests {
 
     /// Runs a test beside a committer.
     fn with_committer(test: impl FnOnce(&Valve, &Shared, &Progress)) {
+        with_committer_telling(&|_, _| {}, test);
+    }
+
+    fn with_committer_telling(
+        committed: &(dyn Fn(&Store, bool) + Sync),
+        test: impl FnOnce(&Valve, &Shared, &Progress),
+    ) {
         let inner = Memory::new(64 << 20);
-        let device = Arc::new(Valve { inner, flush: Mutex::default(), turned: Condvar::new() });
+        let device = Arc::new(Valve {
+            inner,
+            flush: Mutex::default(),
+            turned: Condvar::new(),
+            waiting: AtomicBool::default(),
+        });
         let mut random = |bytes: &mut [u8]| bytes.fill(7);
         format(&*device, &Format { segment_bytes: None, force: true }, &mut random).unwrap();
         let (store, _) = Store::open(Arc::clone(&device) as Arc<dyn Device>, &mut random).unwrap();
         let progress = Progress::new(store.journal().durable());
         let shared = Shared::new(store);
-        beside_committer(&shared, &progress, || {
+        beside_committer(&shared, &progress, committed, || {
             let result =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&device, &shared, &progress)));
             device.turn(Flush::Works);
@@ -381,9 +413,14 @@ mod tests {
     }
 
     /// Whatever becomes of the test, the committer ends.
-    fn beside_committer(shared: &Shared, progress: &Progress, test: impl FnOnce()) {
+    fn beside_committer(
+        shared: &Shared,
+        progress: &Progress,
+        committed: &(dyn Fn(&Store, bool) + Sync),
+        test: impl FnOnce(),
+    ) {
         thread::scope(|scope| {
-            scope.spawn(|| progress.commit_all(shared, &|_, _| {}));
+            scope.spawn(|| progress.commit_all(shared, committed));
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
             progress.stop(shared);
             result.unwrap();
@@ -420,6 +457,32 @@ mod tests {
             smol::block_on(late.listener);
             assert!(progress.watch(shared, account, seen).is_none(), "it has changed since");
             assert!(progress.watch(shared, account, progress.durable()).is_some());
+        });
+    }
+
+    /// They were forgotten where an account was added while they were written: no certificate, no name, no network.
+    #[test]
+    fn settings_are_told_when_the_last_of_them_is_durable() {
+        let told = Mutex::new(Vec::new());
+        let committed = |store: &Store, settings: bool| {
+            if settings {
+                let durable = store.state().settings.position <= store.journal().durable();
+                told.lock().unwrap().push((store.state().accounts.len(), durable));
+            }
+        };
+        with_committer_telling(&committed, |device, shared, progress| {
+            device.turn(Flush::Waits);
+            let mut needs = Position::default();
+            shared.access(&mut needs).domain_add("example.test").unwrap();
+            device.holds();
+            let added = shared.access(&mut needs).mailbox_add("a@example.test", Class::S, String::new());
+            device.turn(Flush::Works);
+            assert_eq!(smol::block_on(progress.reach(needs)), Ok(()));
+            // What an account holds is no setting.
+            shared.access(&mut needs).folder_create(added.unwrap(), "Mine", None).unwrap();
+            assert_eq!(smol::block_on(progress.reach(needs)), Ok(()));
+            drop(shared.lock()); // The committer has told everybody.
+            assert_eq!(*told.lock().unwrap(), [(1, true)]);
         });
     }
 
@@ -480,7 +543,7 @@ mod tests {
         let progress =
             Progress { idle: Duration::from_millis(1), ..Progress::new(store.journal().durable()) };
         let shared = Shared::new(store);
-        beside_committer(&shared, &progress, || {
+        beside_committer(&shared, &progress, &|_, _| {}, || {
             let mut needs = Position::default();
             shared.access(&mut needs).domain_add("example.test").unwrap();
             assert_eq!(smol::block_on(progress.reach(needs)), Ok(()));
