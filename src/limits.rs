@@ -30,10 +30,10 @@ pub const SEGMENTS_RESERVED_FOR_COMPACTION: usize = 2;
 /// header; the record of a large change, up to [`PAYLOAD_BYTES_MAX`]). What is said again of records is measured (`store::tests::steps`), not
 /// bounded: a short record may be about much, as that which flags a range that has been flagged bit by bit since.
 pub const COMPACTION_STEP_BYTES: usize = 64 * 1024;
-/// A snapshot is written when the log since the last one has this many times its bytes: it adds an eighth to what is written, at most.
-pub const SNAPSHOT_LOG_PARTS: u64 = 8;
-/// And not before the log since then is as long as this, bytes: until then its summaries are little to read.
-pub const SNAPSHOT_LOG_BYTES_MIN: u64 = 16 * 1024 * 1024;
+/// A snapshot is written when the log since the last one has this many times its bytes: it adds a 32nd to what is written, at most.
+pub const SNAPSHOT_LOG_PARTS: u64 = 32;
+/// And not before the log since then is as long as this, bytes: until then its summaries are little to read (0.6 MB).
+pub const SNAPSHOT_LOG_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// One block of parity for so many blocks of a segment: 64 KiB in a row of a segment of 4 MiB can be lost, for 1.7% of what is written.
 pub const PARITY_PARTS: u64 = 64;
 /// Smallest segment that has parity, bytes: in stores of 64 MiB and more all are as large.

@@ -276,13 +276,22 @@ impl Journal {
         let count = self.incarnations.len();
         // Who changes a whole folder at once cannot wait: room for the largest change, where that is a small part of the store.
         let change = (CHANGE_BYTES_MAX / self.superblock.segment_bytes as usize + 1).min(count / 64);
-        if free <= reserves + change + 1 {
+        let short = reserves + change + 1;
+        // Once begun it goes on until a part of the store is free: then segments of what is moved and segments of what is new are each alike,
+        // and of the latter most is dead soon.
+        let more = if self.reclaiming { count / 24 } else { 0 };
+        if free <= short {
             Pressure::High
-        } else if free <= reserves + change + 3 + count / 32 {
+        } else if free <= short + 1 + more {
             Pressure::Low
         } else {
             Pressure::None
         }
+    }
+
+    /// Whether a segment's emptying is under way.
+    pub fn is_emptying(&self) -> bool {
+        self.victim.is_some()
     }
 
     /// What to read next, from the segment under way or the one whose emptying promises most. `record_bytes` of all records are
@@ -306,13 +315,15 @@ impl Journal {
         Some(Portion::of(&self.superblock, &header, member.end.unwrap_or(0), victim))
     }
 
-    /// Cost and benefit: what is gained, times how long it is likely to stay so, over what must be copied for it.
+    /// Cost and benefit: what is gained over what must be copied for it, times the cube root of the age. Deliberate: the age itself suits data that
+    /// live the longer the older they are, but of mail the newest is thrown away and, where a mailbox is full, the oldest; without any age,
+    /// segments of which little is dead would stay for ever (`tests/compact.rs` measures).
     fn choose(&self, record_bytes: u64) -> Option<Victim> {
         let live_part = self.live_part(record_bytes);
         let score = |member: &&Member| {
             let (live, dead) = self.gain(member, live_part)?;
             let age = self.end.sequence.saturating_sub(member.sequence) + 1;
-            Some(age as f64 * dead as f64 / (live + BLOCK_BYTES as u64) as f64)
+            Some((age as f64).cbrt() * dead as f64 / (live + BLOCK_BYTES as u64) as f64)
         };
         let candidates = self.members.iter().filter(|member| self.may_go(member));
         let best = candidates

@@ -15,7 +15,7 @@ use super::index::{Extent, Index};
 use super::mark;
 use super::payload::Payload;
 use super::protect::Protect;
-use super::reclaim::{Leaving, Member, Victim};
+use super::reclaim::{Leaving, Member, Pressure, Victim};
 use super::recovery::{Kept, Recovered, Scan};
 use super::room::Cursor;
 use super::segment::{End, SegmentHeader};
@@ -46,6 +46,8 @@ pub struct Journal {
     pub(super) mark: u32,
     /// What compaction is at.
     pub(super) victim: Option<Victim>,
+    /// Compaction has begun, and goes on until more than just enough is free.
+    pub(super) reclaiming: bool,
     /// The parity that is being made.
     pub(super) protect: Option<Protect>,
     /// Segments freed since the opening.
@@ -138,6 +140,7 @@ impl Journal {
             snapshots: recovered.snapshots,
             mark: recovered.mark,
             victim: None,
+            reclaiming: false,
             protect: None,
             relieve: false,
             wanted: false,
@@ -320,6 +323,7 @@ impl Journal {
         for fresh in batch.runs.iter().filter_map(|run| run.fresh.as_ref()) {
             fresh.freed.iter().for_each(|index| self.free_again(*index));
         }
+        self.reclaiming = self.pressure() > Pressure::None;
         accounts.sort_unstable();
         accounts.dedup();
         Finish::Durable { accounts }

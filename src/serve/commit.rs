@@ -221,22 +221,27 @@ impl Progress {
     /// a portion of a snapshot, and if there is none, a step of parity. What is appended goes out with the next batch.
     fn compact<'a>(&self, shared: &'a Shared, mut store: MutexGuard<'a, Store>) -> MutexGuard<'a, Store> {
         let idle = store.journal().pending_bytes() == 0;
-        let portion = store.compaction(if idle { Pressure::Low } else { Pressure::High });
-        let step = match portion {
-            Some(mut portion) => {
-                let device = Arc::clone(store.journal().device());
-                drop(store);
-                portion.read(&*device);
-                if portion.is_rebuilt() {
-                    log::warn!(
-                        "what compaction moves does not read as it was written, and was rebuilt from parity"
-                    );
-                }
-                store = shared.lock();
-                store.compact(portion)
+        let least = if idle { Pressure::Low } else { Pressure::High };
+        let mut step = Step::Done;
+        while step == Step::Done {
+            let Some(mut portion) = store.compaction(least) else {
+                step = Step::Nothing;
+                break;
+            };
+            let device = Arc::clone(store.journal().device());
+            drop(store);
+            portion.read(&*device);
+            if portion.is_rebuilt() {
+                log::warn!(
+                    "what compaction moves does not read as it was written, and was rebuilt from parity"
+                );
             }
-            None => Step::Nothing,
-        };
+            store = shared.lock();
+            step = store.compact(portion);
+            if !idle || shared.is_due() || store.is_worth_a_flush() {
+                break;
+            }
+        }
         let gone_on = step == Step::Done || store.relieve();
         if gone_on && store.journal().pressure() > Pressure::None {
             shared.announce();

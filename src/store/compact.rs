@@ -41,7 +41,7 @@ use super::Store;
 use super::record::{self, Present, Record};
 use super::state::{Account, Folder, State};
 use crate::journal::{AppendError, Kind, Portion, Pressure, Taken};
-use crate::limits::BARE_BYTES_MAX;
+use crate::limits::{BARE_BYTES_MAX, COMPACTION_STEP_BYTES};
 use crate::types::{AccountId, BodyId, Flags, FolderId, Serial, Uid, UidSet};
 
 /// About what a message, a folder, a mailbox, and an alias or another setting take in records when compaction has packed them, bytes. Rather
@@ -89,12 +89,19 @@ impl Store {
             return None;
         }
         self.forget_given_up();
-        if self.journal.pressure() == Pressure::High {
-            self.state.let_go_of_tombstones();
+        let short = self.journal.pressure() == Pressure::High;
+        if short || !self.journal.is_emptying() {
+            self.state.let_go_of_tombstones(short);
             self.state.effects(&mut self.journal);
         }
         let record_bytes = self.record_bytes();
         self.journal.next_portion(record_bytes)
+    }
+
+    /// Whether what compaction has appended is worth a flush: two small steps share one where nobody waits, and a segment's last one wants its own.
+    pub fn is_worth_a_flush(&self) -> bool {
+        let part = self.journal.superblock().segment_bytes as usize / 8;
+        !self.journal.is_emptying() || self.journal.pending_bytes() >= COMPACTION_STEP_BYTES.min(part)
     }
 
     /// Pieces of messages whose senders have gone away are dead.
@@ -184,7 +191,7 @@ impl Store {
     }
 
     fn append_copies(&mut self, copies: &[Record]) -> Result<(), AppendError> {
-        let most = self.journal.payload_bytes_max().min(crate::limits::COMPACTION_STEP_BYTES);
+        let most = self.journal.payload_bytes_max().min(COMPACTION_STEP_BYTES);
         let serial = self.state.serial;
         for payload in record::packed(copies, most) {
             self.journal.copy_record(serial, payload)?;

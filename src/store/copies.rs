@@ -119,13 +119,15 @@ impl State {
         self.settings.passwords.remove(&account);
     }
 
-    /// Where segments are short, the bytes of expunged messages are kept for no view: a session that asks is told that they are gone
-    /// (RFC 2180 §4.1.2), and charges stay what live bytes are bounded by.
-    pub(super) fn let_go_of_tombstones(&mut self) {
+    /// Before room is made, the bytes of expunged messages are let go of: those that no view has any more, and where segments are short all
+    /// of them: a session that asks is told that they are gone (RFC 2180 §4.1.2), and charges stay what live bytes are bounded by.
+    pub(super) fn let_go_of_tombstones(&mut self, short: bool) {
         let folders = self.accounts.values_mut().flat_map(|account| account.folders.values_mut());
         for folder in folders.filter(|folder| !folder.tombstones.is_empty()) {
+            let told = if short { None } else { folder.told_by_all() };
             folder.messages.change(Uid(0), Uid(u32::MAX), |message| {
-                if message.expunged() && message.body != NO_BODY {
+                let gone = message.expunged() && told.is_none_or(|told| message.serial <= told);
+                if gone && message.body != NO_BODY {
                     self.holds.push((std::mem::replace(&mut message.body, NO_BODY), false));
                 }
             });

@@ -82,7 +82,7 @@ impl Folder {
     }
 
     /// The serial up to which every view has been told expunges; None without views.
-    fn told_by_all(&mut self) -> Option<Serial> {
+    pub(super) fn told_by_all(&mut self) -> Option<Serial> {
         self.forget_views();
         let told = self.views.iter().filter_map(Weak::upgrade).map(|view| view.load(Ordering::Relaxed));
         told.min().map(Serial)

@@ -216,13 +216,15 @@ impl Store {
     pub fn commit(&mut self) -> std::io::Result<()> {
         // Enough for a few segments: whoever cannot be given room now is told so.
         let steps = 64 + 8 * self.journal.superblock().segment_bytes as usize / COMPACTION_STEP_BYTES;
+        self.commit_pending()?;
         for _ in 0..steps {
-            self.commit_pending()?;
             match self.compact_here(Pressure::High) {
+                Step::Done if !self.is_worth_a_flush() => continue,
                 Step::Done => {}
-                Step::Stuck if self.journal.pending_bytes() > 0 => {}
+                Step::Stuck | Step::Nothing if self.journal.pending_bytes() > 0 => {}
                 Step::Stuck | Step::Nothing => break,
             }
+            self.commit_pending()?;
         }
         self.tell_snapshot();
         self.commit_pending()
@@ -362,6 +364,11 @@ impl Shared {
     /// Tells the committer that what is pending should be written now. To be called under the store's lock.
     pub fn announce(&self) {
         self.work.announce();
+    }
+
+    /// Whether somebody waits for what is pending. Under the store's lock.
+    pub fn is_due(&self) -> bool {
+        self.work.due.load(Ordering::Relaxed)
     }
 
     /// Waits until a commit is due or `stop` says so; the committer's place to sleep. Wake it with `announce`. Also ends, and then says true,
