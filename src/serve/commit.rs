@@ -217,17 +217,13 @@ impl Progress {
         }
     }
 
-    /// One step of compaction: always where segments are short, otherwise when nobody waits for anything; and then, if there is nothing to free,
+    /// A step of compaction, or two small ones: always where segments are short, otherwise when nobody waits; and then, if there is nothing to free,
     /// a portion of a snapshot, and if there is none, a step of parity. What is appended goes out with the next batch.
     fn compact<'a>(&self, shared: &'a Shared, mut store: MutexGuard<'a, Store>) -> MutexGuard<'a, Store> {
         let idle = store.journal().pending_bytes() == 0;
         let least = if idle { Pressure::Low } else { Pressure::High };
-        let mut step = Step::Done;
-        while step == Step::Done {
-            let Some(mut portion) = store.compaction(least) else {
-                step = Step::Nothing;
-                break;
-            };
+        let step = loop {
+            let Some(mut portion) = store.compaction(least) else { break Step::Nothing };
             let device = Arc::clone(store.journal().device());
             drop(store);
             portion.read(&*device);
@@ -237,11 +233,11 @@ impl Progress {
                 );
             }
             store = shared.lock();
-            step = store.compact(portion);
-            if !idle || shared.is_due() || store.is_worth_a_flush() {
-                break;
+            let step = store.compact(portion);
+            if step != Step::Done || !idle || shared.is_due() || store.is_worth_a_flush() {
+                break step;
             }
-        }
+        };
         let gone_on = step == Step::Done || store.relieve();
         if gone_on && store.journal().pressure() > Pressure::None {
             shared.announce();

@@ -190,3 +190,36 @@ fn two_hundred_users_toggle_single_flags_for_ever() {
         is_as_it_was(&device, &shared);
     }
 }
+
+/// Not a sixteenth of the folder: they stay where they are in it.
+#[test]
+fn the_bytes_of_expunged_messages_are_kept_for_views_while_there_is_room() {
+    let (_, shared) = office(60, 256 * 1024, 1);
+    (0..40).for_each(|_| deliver(&shared, ANNA, 1000).expect("fits"));
+    let mut needs = Position::default();
+    let mut expunged = |uid: u32| {
+        let view = shared.access(&mut needs).open(ANNA, INBOX, false).expect("is there");
+        let body = shared.lock().state.accounts[&ANNA].folders[&INBOX]
+            .messages
+            .find(Uid(uid))
+            .expect("is there")
+            .body;
+        let one = UidSet(vec![(Uid(uid), Uid(uid))]);
+        shared.access(&mut needs).expunge(&view, Which::These(&one)).expect("expunges");
+        shared.lock().commit().expect("commits");
+        (view, body)
+    };
+    let there = |body: BodyId, short: bool| {
+        let mut store = shared.lock();
+        let store = &mut *store;
+        store.state.let_go_of_tombstones(short);
+        store.state.effects(&mut store.journal);
+        store.journal.find(body, 0).is_some()
+    };
+    let (view, first) = expunged(3);
+    assert!(there(first, false), "who has not been told it may still ask for it");
+    drop(view);
+    assert!(!there(first, false), "nobody can ask for it");
+    let (_view, second) = expunged(5);
+    assert!(there(second, false) && !there(second, true));
+}
