@@ -300,8 +300,9 @@ pub fn config(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
             )));
         }
     };
-    // Who may see the settings need not get anything to guess passwords with. The rest can be pasted: it asks for the passwords.
-    let hash = |phc: &str| if public { String::new() } else { format!(" hash {phc}") };
+    // Who may see the settings need not get anything to guess passwords with. Pasted, what is masked is refused: a command that asked for a
+    // password would take the next line for it.
+    let hash = |phc: &str| format!(" hash {}", if public { "*" } else { phc });
     let mut store = call.store();
     let settings = store.settings();
     let mut text = String::new();

@@ -246,9 +246,9 @@ pub static TABLE: [Row; 44] = [
         &["show", "config"],
         "[public]",
         both(
-            "Show all settings as commands that can be pasted back, and then stay; passwords as hashes, or with public not at all.",
+            "Show all settings as commands that can be pasted back, and then stay; passwords as hashes, or with public as *.",
             "Alle Einstellungen als Befehle zeigen, die wieder eingefügt werden können und dann bleiben; Passwörter als Hashes, mit \
-             public gar nicht.",
+             public als *.",
         ),
         Act::Do(show::config),
     ),

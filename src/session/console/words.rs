@@ -281,6 +281,7 @@ mod tests {
         for wrong in [
             &["a@b", "hash"][..],
             &["a@b", "hash", "x"],
+            &["a@b", "hash", "*"],
             &["generate", "hash", phc],
             &["generate", "generate"],
         ] {
