@@ -15,7 +15,7 @@ The parts; if none is named, those of the board's QEMU_PARTS, or all of them:
 - idle: who types nothing is logged out; what is typed then is a password.
 - lease: a router that names a time server; the clock is set by it.
 - network: an address, a host name, the time by a server, each set on the serial line and kept or not; restarting and stopping.
-- unattended: a new card with a set-up file on it, the clock at 1970, and no cable at first.
+- unattended: a new card with a set-up file on it, one that is wrong first, and power cuts; the clock at 1970, and no cable at first.
 
 A box that must be ready in time gets three tries. On a machine that is busy with other things the processor time that its start has taken is
 judged instead of the time that has passed, and may be half as much again, because who shares a processor shares its caches; all is told.
@@ -365,14 +365,29 @@ def idle(box):
     box.command_line(f" IDLE_SECONDS={IDLE}", "")
 
 
-def unattended(box):
-    """A set-up file on a new card; a clock that stands at 1970; no cable at first."""
-    box.flash()
-    # As an editor on Windows writes and names it.
-    file, name = box.folder / "postfach.setup.txt", UNATTENDED.partition("@")[2]
-    lines = ("\ufeffadmin passwd", ADMIN, f"domain add {name}", f"mailbox add {UNATTENDED} size S", UNATTENDED_PASSWORD)
-    file.write_bytes("\r\n".join(lines).encode())
+def set_up(box, lines):
+    """Puts a set-up file on the card, as an editor on Windows writes and names it."""
+    file = box.folder / "postfach.setup.txt"
+    file.write_bytes("\r\n".join(("\ufeff" + lines[0], *lines[1:])).encode())
     subprocess.run(["mcopy", "-n", "-o", "-i", box.boot_partition, file, "::"], check=True)
+
+
+def unattended(box):
+    """A set-up file on a new card; a clock that stands at 1970; no cable at first. Before that, one that is wrong, and power cuts."""
+    box.flash()
+    name = UNATTENDED.partition("@")[2]
+    lines = ("admin passwd", ADMIN, f"domain add {name}", f"mailbox add {UNATTENDED} size S", UNATTENDED_PASSWORD)
+    set_up(box, (*lines, f"alias add info@{name} nobody@{name}"))
+    box.start()
+    said = box.until("no administrator's password yet")
+    if "alias add" not in said or "nothing of it is in force" not in said:
+        fail(f"a set-up file is wrong, and nothing is said of it: {said}")
+    box.power_off()
+    set_up(box, lines)
+    for _ in range(FIRST_CUTS):
+        box.start()
+        time.sleep(random.uniform(0, 2.5))
+        box.power_off()
     box.power_on("-rtc", "base=1970-01-01")
     box.cable("off")
     box.until("Postfach starts.")
@@ -409,8 +424,9 @@ def unattended(box):
         on_card = card.read(80 * MIB)
     if UNATTENDED_PASSWORD.encode() in on_card or ADMIN.encode() in on_card:
         fail("the set-up file's password is still on the card")
-    say(f"a set-up file was carried out and erased; with the clock at 1970 the certificate is valid from {valid['notBefore']} to "
-        f"{valid['notAfter']}, and mail that comes is of {time.strftime('%Y-%m-%d', time.localtime(arrived))}")
+    say(f"of a wrong set-up file nothing was in force; a right one was carried out and erased, after {FIRST_CUTS} power cuts; with the clock "
+        f"at 1970 the certificate is valid from {valid['notBefore']} to {valid['notAfter']}, and mail that comes is of "
+        f"{time.strftime('%Y-%m-%d', time.localtime(arrived))}")
 
 
 PARTS = ("start", "use", "line", "ports", "cuts", "slots", "idle", "lease", "network", "first", "unattended")
