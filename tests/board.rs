@@ -77,7 +77,16 @@ impl Machine {
 
 /// Whether the last thing that a store says is that all before it was written: so it ends when it is closed in order.
 fn is_witnessed(path: &Path) -> bool {
-    let file = Arc::new(File::open(path).expect("opens"));
+    // A process that the server had begun to start when it was killed has its lock for a moment.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let file = loop {
+        match File::open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            file => break Arc::new(file.expect("opens")),
+        }
+    };
     let (store, report) = Store::open(file, &mut |bytes| bytes.fill(9)).expect("is a store");
     assert!(!report.is_damaged(), "{report:?}");
     store.journal().is_witnessed()
