@@ -32,7 +32,7 @@ pub const SEGMENTS_RESERVED_FOR_COMPACTION: usize = 2;
 pub const COMPACTION_STEP_BYTES: usize = 64 * 1024;
 /// A snapshot is written when the log since the last one has this many times its bytes: it adds a 32nd to what is written, at most.
 pub const SNAPSHOT_LOG_PARTS: u64 = 32;
-/// And not before the log since then is as long as this, bytes: until then its summaries are little to read (0.6 MB).
+/// And not before the log since then is as long as this, bytes: until then its summaries are little to read (0.6 MB in segments of 4 MiB).
 pub const SNAPSHOT_LOG_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// One block of parity for so many blocks of a segment: 64 KiB in a row of a segment of 4 MiB can be lost, for 1.7% of what is written.
 pub const PARITY_PARTS: u64 = 64;
