@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::device::{Left, Memory, Operation, Outcome, Outcomes, Random};
+use crate::device::{Left, Memory, Operation, Outcome, Outcomes, Random, below};
 use crate::proof::{self, seeds, share};
 use crate::store::storm::{Life, Trail, lines, used};
 
@@ -52,9 +52,7 @@ struct Working {
 }
 
 impl Device for Busy {
-    fn size(&self) -> u64 {
-        self.device.size()
-    }
+    below!(device: size flush forget_cache);
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let mut working = self.inner.lock().unwrap();
@@ -74,10 +72,6 @@ impl Device for Busy {
         unreachable!("a backup changes nothing")
     }
 
-    fn flush(&self) -> io::Result<()> {
-        self.device.flush()
-    }
-
     fn discard(&self, _: u64, _: u64) -> io::Result<()> {
         unreachable!("a backup changes nothing")
     }
@@ -85,8 +79,6 @@ impl Device for Busy {
     fn prepare(&self, _: u64, _: u64) -> io::Result<()> {
         unreachable!("a backup changes nothing")
     }
-
-    fn forget_cache(&self, _: u64, _: u64) {}
 }
 
 /// What a backup says, which must be whole.

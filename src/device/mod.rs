@@ -5,6 +5,7 @@
 
 use std::io;
 
+mod below;
 mod cut;
 mod discard;
 mod file;
@@ -14,6 +15,7 @@ mod region;
 mod slow;
 mod veil;
 
+pub(crate) use below::below;
 pub use cut::{Cut, Left, Outcome, Outcomes};
 pub use file::File;
 pub use memory::{Memory, Operation, Random};

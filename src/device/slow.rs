@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use super::Device;
+use super::{Device, below};
 
 /// Delays every flush of the device inside.
 pub struct Slow<D> {
@@ -15,37 +15,11 @@ pub struct Slow<D> {
 }
 
 impl<D: Device> Device for Slow<D> {
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.inner.read_at(offset, buf)
-    }
-
-    fn read_cached(&self, offset: u64, buf: &mut [u8]) -> io::Result<bool> {
-        self.inner.read_cached(offset, buf)
-    }
-
-    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-        self.inner.write_at(offset, buf)
-    }
+    below!(inner: size read_at read_cached write_at discard prepare forget_cache);
 
     fn flush(&self) -> io::Result<()> {
         thread::sleep(Duration::from_millis(self.flush_milliseconds));
         self.inner.flush()
-    }
-
-    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.inner.discard(offset, length)
-    }
-
-    fn prepare(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.inner.prepare(offset, length)
-    }
-
-    fn forget_cache(&self, offset: u64, length: u64) {
-        self.inner.forget_cache(offset, length);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Device, beyond_the_end};
+use super::{Device, below, beyond_the_end};
 
 /// Keeps what is written to the first bytes of a medium in memory.
 pub struct Veil {
@@ -47,9 +47,7 @@ impl Veil {
 }
 
 impl Device for Veil {
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
+    below!(inner: size flush discard prepare forget_cache);
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let kept = self.kept(offset, buf.len(), |kept| buf.copy_from_slice(kept));
@@ -59,22 +57,6 @@ impl Device for Veil {
     fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
         let kept = self.kept(offset, buf.len(), |kept| kept.copy_from_slice(buf));
         kept.unwrap_or_else(|| self.inner.write_at(offset, buf))
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        self.inner.flush()
-    }
-
-    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.inner.discard(offset, length)
-    }
-
-    fn prepare(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.inner.prepare(offset, length)
-    }
-
-    fn forget_cache(&self, offset: u64, length: u64) {
-        self.inner.forget_cache(offset, length);
     }
 }
 

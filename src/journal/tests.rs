@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::device::{Memory, Operation, Outcome, Random};
+use crate::device::{Memory, Operation, Outcome, Random, below};
 use crate::types::BodyId;
 
 const ANNA: AccountId = AccountId(7);
@@ -347,25 +347,11 @@ fn what_an_opening_has_shown_survives_a_power_cut_right_after_it() {
             // Killed between the write and the flush.
             struct Unflushed<'a>(&'a Memory);
             impl Device for Unflushed<'_> {
-                fn size(&self) -> u64 {
-                    self.0.size()
-                }
-                fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-                    self.0.read_at(offset, buf)
-                }
-                fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-                    self.0.write_at(offset, buf)
-                }
+                below!(0: size read_at write_at discard prepare forget_cache);
+
                 fn flush(&self) -> io::Result<()> {
                     Err(io::Error::other("killed"))
                 }
-                fn discard(&self, _: u64, _: u64) -> io::Result<()> {
-                    Ok(())
-                }
-                fn prepare(&self, _: u64, _: u64) -> io::Result<()> {
-                    Ok(())
-                }
-                fn forget_cache(&self, _: u64, _: u64) {}
             }
             device.heal();
             assert!(batch.write(&Unflushed(&device)).is_err());

@@ -311,7 +311,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::device::{Device, Memory, Random};
+    use crate::device::{Device, Memory, Random, below};
     use crate::journal::{Format, format};
     use crate::limits::PIECE_BYTES;
     use crate::types::Class;
@@ -348,15 +348,8 @@ mod tests {
     }
 
     impl Device for Valve {
-        fn size(&self) -> u64 {
-            self.inner.size()
-        }
-        fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-            self.inner.read_at(offset, buf)
-        }
-        fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-            self.inner.write_at(offset, buf)
-        }
+        below!(inner: size read_at write_at discard prepare forget_cache);
+
         fn flush(&self) -> io::Result<()> {
             let waiting = |flush: &mut Flush| {
                 let waits = *flush == Flush::Waits;
@@ -372,15 +365,6 @@ mod tests {
                 }
                 _ => self.inner.flush(),
             }
-        }
-        fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
-            self.inner.discard(offset, length)
-        }
-        fn prepare(&self, offset: u64, length: u64) -> io::Result<()> {
-            self.inner.prepare(offset, length)
-        }
-        fn forget_cache(&self, offset: u64, length: u64) {
-            self.inner.forget_cache(offset, length);
         }
     }
 

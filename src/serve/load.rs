@@ -126,7 +126,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::device::{Memory, Random};
+    use crate::device::{Memory, Random, below};
     use crate::journal::{Format, format};
     use crate::store::{NewBody, Store};
     use crate::types::BodyId;
@@ -145,9 +145,8 @@ mod tests {
     }
 
     impl Device for Overtaken {
-        fn size(&self) -> u64 {
-            self.inner.size()
-        }
+        below!(inner: size write_at flush discard prepare forget_cache);
+
         fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
             let mut act = self.act.lock().unwrap();
             let due = match &mut *act {
@@ -166,21 +165,6 @@ mod tests {
         }
         fn read_cached(&self, offset: u64, buf: &mut [u8]) -> io::Result<bool> {
             if self.cold { Ok(false) } else { self.read_at(offset, buf).map(|()| true) }
-        }
-        fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-            self.inner.write_at(offset, buf)
-        }
-        fn flush(&self) -> io::Result<()> {
-            self.inner.flush()
-        }
-        fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
-            self.inner.discard(offset, length)
-        }
-        fn prepare(&self, offset: u64, length: u64) -> io::Result<()> {
-            self.inner.prepare(offset, length)
-        }
-        fn forget_cache(&self, offset: u64, length: u64) {
-            self.inner.forget_cache(offset, length);
         }
     }
 

@@ -12,27 +12,11 @@ const BODY: BodyId = BodyId(5);
 struct Noting<'a>(&'a Memory, Mutex<Vec<(u64, usize)>>);
 
 impl Device for Noting<'_> {
-    fn size(&self) -> u64 {
-        self.0.size()
-    }
+    below!(0: size write_at flush discard prepare forget_cache);
+
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.1.lock().unwrap().push((offset, buf.len()));
         self.0.read_at(offset, buf)
-    }
-    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-        self.0.write_at(offset, buf)
-    }
-    fn flush(&self) -> io::Result<()> {
-        self.0.flush()
-    }
-    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.0.discard(offset, length)
-    }
-    fn prepare(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.0.prepare(offset, length)
-    }
-    fn forget_cache(&self, offset: u64, length: u64) {
-        self.0.forget_cache(offset, length);
     }
 }
 

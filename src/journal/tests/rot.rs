@@ -131,9 +131,8 @@ pub(super) struct Unreadable {
 }
 
 impl Device for Unreadable {
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
+    below!(inner: size write_at flush discard prepare forget_cache);
+
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let blocks = offset / 4096..(offset + buf.len() as u64).div_ceil(4096);
         if blocks.contains(&self.block) {
@@ -142,19 +141,6 @@ impl Device for Unreadable {
             self.inner.read_at(offset, buf)
         }
     }
-    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-        self.inner.write_at(offset, buf)
-    }
-    fn flush(&self) -> io::Result<()> {
-        self.inner.flush()
-    }
-    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-    fn prepare(&self, _: u64, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-    fn forget_cache(&self, _: u64, _: u64) {}
 }
 
 #[test]

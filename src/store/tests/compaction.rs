@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::super::record::{self, Record};
 use super::super::storm::{Trail, judge, lines, open};
 use super::super::*;
-use crate::device::{Device, Memory, Operation, Outcome, Random};
+use crate::device::{Device, Memory, Operation, Outcome, Random, below};
 use crate::journal::{Format, format};
 use crate::types::{Class, FlagChange, Flags, FolderId, Time, Uid, UidSet};
 
@@ -259,35 +259,13 @@ struct Between<'a> {
 }
 
 impl Device for Between<'_> {
+    below!(device: size write_at flush discard prepare forget_cache);
+
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<()> {
         if self.reads.fetch_add(1, Ordering::Relaxed) == self.at {
             (self.act)();
         }
         self.device.read_at(offset, buf)
-    }
-
-    fn write_at(&self, offset: u64, buf: &[u8]) -> std::io::Result<()> {
-        self.device.write_at(offset, buf)
-    }
-
-    fn flush(&self) -> std::io::Result<()> {
-        self.device.flush()
-    }
-
-    fn size(&self) -> u64 {
-        self.device.size()
-    }
-
-    fn discard(&self, offset: u64, length: u64) -> std::io::Result<()> {
-        self.device.discard(offset, length)
-    }
-
-    fn prepare(&self, offset: u64, length: u64) -> std::io::Result<()> {
-        self.device.prepare(offset, length)
-    }
-
-    fn forget_cache(&self, offset: u64, length: u64) {
-        self.device.forget_cache(offset, length);
     }
 }
 
