@@ -556,3 +556,30 @@ fn read_all(
         take(read)?;
     }
 }
+
+/// What fuzzing gives to the manifest.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz {
+    use super::*;
+    use crate::device::{Memory, Random};
+    use crate::journal::format;
+
+    /// Any text, with a checksum that fits: what is understood is said again the same.
+    pub(crate) fn manifest(data: &[u8]) {
+        let body = String::from_utf8_lossy(data);
+        let text = format!("{body}end {:08x}\n", checksum(0, body.as_bytes()));
+        if let Some(manifest) = Manifest::parse(&text) {
+            assert!(Manifest::parse(&manifest.text()) == Some(manifest));
+        }
+    }
+
+    /// Of three segments.
+    pub(crate) fn manifests() -> Vec<Vec<u8>> {
+        let options = Format { segment_bytes: None, force: false };
+        let formatted = format(&Memory::new(64 << 20), &options, &mut |buf| Random(1).fill(buf));
+        let segments = (0..3).map(|index| (index, format!("{index}.segment"))).collect();
+        let text = Manifest { superblock: formatted.expect("large enough"), segments }.text();
+        assert!(Manifest::parse(&text).is_some());
+        vec![text[..text.rfind("end ").expect("is there")].into()]
+    }
+}

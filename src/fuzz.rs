@@ -3,6 +3,7 @@
 //!
 //! `cargo test` drives them with mutations of good input, always the same ones; `scripts/test fuzz` with libFuzzer (tests/fuzz).
 
+use crate::backup::fuzz as backup;
 use crate::journal::fuzz as journal;
 use crate::store::record;
 use crate::types::Time;
@@ -28,8 +29,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "store", run: journal::store, seeds: edits },
     Target { name: "caches", run: journal::caches, seeds: cache_edits },
     Target { name: "summary", run: journal::summaries, seeds: summaries },
+    Target { name: "parity", run: journal::parity_head, seeds: journal::parity_heads },
     Target { name: "places", run: journal::body_places, seeds: places },
     Target { name: "record", run: records, seeds: golden },
+    Target { name: "manifest", run: backup::manifest, seeds: backup::manifests },
     Target { name: "structure", run: structures, seeds: encoded },
     Target { name: "message", run: message, seeds: messages },
     Target { name: "imap", run: imap, seeds: commands },
@@ -307,7 +310,7 @@ mod tests {
                 continue;
             }
             seeds.iter().for_each(|seed| (target.run)(seed));
-            let slow = matches!(target.name, "store" | "superblock" | "message" | "caches");
+            let slow = matches!(target.name, "store" | "superblock" | "message" | "caches" | "parity");
             let mut random = Random(1);
             for _ in 0..wanted.unwrap_or(if slow { 400 } else { 4000 }) {
                 (target.run)(&mutate(&seeds, &mut random));

@@ -53,7 +53,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn covers(&self, block: u64) -> bool {
         block < self.frames_end || (self.floor..self.checksums.len() as u64).contains(&block)
     }
