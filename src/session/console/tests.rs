@@ -249,6 +249,18 @@ fn every_command_of_the_table_answers_without_its_arguments() {
 }
 
 #[test]
+fn tabs_in_what_is_pasted_keep_words_apart() {
+    let mut world = world(Mode::Socket);
+    world.send("typed 80\n");
+    let said = world.send("load\rtime\tserver a.test\tb.test\rend\r");
+    assert!(said.contains("1 settings are made."), "{said}");
+    assert_eq!(world.shared.lock().state().settings.time_servers, ["a.test", "b.test"]);
+    // An answer's are trimmed, as in a file.
+    let said = world.send("setup\r\t\rx.test\t\r\tanna\r\t\r\t\r");
+    assert!(said.contains("The mailbox anna@x.test is there"), "{said}");
+}
+
+#[test]
 fn the_serial_line_is_silent_when_nobody_is_there() {
     let mut world = world(Mode::Serial);
     world.send("\u{0}\u{1b}[A");
