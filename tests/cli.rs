@@ -331,6 +331,13 @@ fn settings_are_loaded_whole_and_taken_back_without_a_server() {
     );
     assert_eq!(folder.console(&["show", "config"], "").1, "# nothing has been set yet\n");
     let (status, out, _) = folder.console(&["tls", "new"], "");
+    for list in [&[][..], &["--whole"]] {
+        let (status, out, err) =
+            folder.console(list, "network hostname old.test\nnetwork hostname box.test\ntls new\n");
+        assert_eq!((status, err.as_str()), (Some(0), ""));
+        assert!(out.contains("Subject      CN=box.test") && !out.contains("not good for"), "{out}");
+        folder.console(&["network", "hostname", "old.test"], "");
+    }
     assert_eq!(status, Some(0));
     assert!(out.contains("SHA-256      ") && !out.contains("goes back"), "{out}");
     assert!(folder.console(&["tls"], "").1.contains("Subject      CN="));

@@ -68,7 +68,8 @@ mod whole;
 mod words;
 
 pub use facts::{
-    Answered, ClockFacts, Facts, Machine, MemoryGauge, Mode, NetworkFacts, ServersFrom, Spare, WearFacts,
+    Answered, ClockFacts, Facts, HostName, Machine, MemoryGauge, Mode, NetworkFacts, ServersFrom, Spare,
+    WearFacts,
 };
 pub use keys::LOST;
 pub use login::Attempts;

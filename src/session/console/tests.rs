@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 mod german;
+mod names;
 mod two;
+
+use names::ANNA;
 
 use super::*;
 use crate::device::{Device, Memory};
