@@ -331,6 +331,8 @@ fn settings_are_loaded_whole_and_taken_back_without_a_server() {
     );
     assert_eq!(folder.console(&["show", "config"], "").1, "# nothing has been set yet\n");
     let (status, out, _) = folder.console(&["tls", "new"], "");
+    let check = folder.console(&["check"], "").1;
+    assert!(check.starts_with("The server is not running: "), "{check}");
     for list in [&[][..], &["--whole"]] {
         let (status, out, err) =
             folder.console(list, "network hostname old.test\nnetwork hostname box.test\ntls new\n");

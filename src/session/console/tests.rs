@@ -252,6 +252,24 @@ fn every_command_of_the_table_answers_without_its_arguments() {
 }
 
 #[test]
+fn what_has_not_been_tried_out_is_not_called_well() {
+    for (machine, why) in [(None, "The server is not running: "), (Some(true), "This machine's network ")] {
+        let [mut world, _] = german::pair(machine, |_| JobAnswer::Nobody);
+        world.send(&format!("terminal\nadmin passwd generate\ndomain add x.test\n{ANNA}\n"));
+        let said = world.send("check\n");
+        assert!(said.starts_with(why) && said.contains("not been tried out."), "{said}");
+        assert!(!said.contains("All is well."), "{said}");
+    }
+    let [mut world, _] = german::pair(None, |_| JobAnswer::Nobody);
+    world.send(&format!("terminal\nlanguage de\nadmin passwd generate\ndomain add x.test\n{ANNA}\n"));
+    let said = world.send("check\n");
+    assert!(
+        said.starts_with("Der Server läuft nicht: ") && said.contains("Sonst ist alles in Ordnung."),
+        "{said}"
+    );
+}
+
+#[test]
 fn tabs_in_what_is_pasted_keep_words_apart() {
     let mut world = world(Mode::Socket);
     world.send("typed 80\n");
