@@ -326,10 +326,10 @@ pub static TABLE: [Row; 44] = [
     ),
     row(
         &["network", "hostname"],
-        "NAME",
+        "NAME|-",
         both(
-            "Name the machine, as in `network hostname mail.example.com`.",
-            "Das Gerät benennen, wie in `network hostname mail.example.com`.",
+            "Name the machine, as in `network hostname mail.example.com`; `-`: by the system's name, or `mail` in the first domain.",
+            "Das Gerät benennen, wie in `network hostname mail.example.com`; `-`: wie das System, oder `mail` in der ersten Domain.",
         ),
         Act::Set(network::hostname),
     ),

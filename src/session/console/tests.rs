@@ -282,6 +282,25 @@ fn tabs_in_what_is_pasted_keep_words_apart() {
 }
 
 #[test]
+fn who_leaves_in_the_middle_is_told_that_nothing_was_done() {
+    for (commands, why, german) in [
+        ("load\rdomain add x.test\r", "there is no line `end`", "eine Zeile `end` fehlt"),
+        ("setup\r", "not all questions were answered", "nicht alle Fragen wurden beantwortet"),
+        ("admin passwd\r", "there is no password", "das Passwort fehlt"),
+    ] {
+        for (language, why, nothing) in
+            [("", why, "nothing has been changed"), ("language de\r", german, "Nichts wurde geändert")]
+        {
+            let mut world = world(Mode::Socket);
+            world.send(&format!("typed 80\n{language}{commands}"));
+            let said = world.send("\u{4}");
+            assert!(said.contains(&format!("\r\n{why}: {nothing}\r\n")), "{said}");
+            assert!(world.closed);
+        }
+    }
+}
+
+#[test]
 fn the_serial_line_is_silent_when_nobody_is_there() {
     let mut world = world(Mode::Serial);
     world.send("\u{0}\u{1b}[A");
