@@ -102,6 +102,7 @@ fn help_and_version_go_to_standard_output() {
         (&["--help"][..], "postfach serve --store PATH"),
         (&["help"], "postfach format"),
         (&["help", "serve"], "--port-base N"),
+        (&["help", "serve"], "With --idle SECONDS "),
         (&["check", "--help"], "Exit status 0: nothing is SERIOUS"),
         (&["console", "-h"], "mailbox add anna@example.com"),
         (&["--version"], concat!("postfach ", env!("CARGO_PKG_VERSION"))),
@@ -330,6 +331,15 @@ fn settings_are_loaded_whole_and_taken_back_without_a_server() {
         (Some(0), "Taken back: network ipv6 off\nTaken back: load, 3 lines\n")
     );
     assert_eq!(folder.console(&["show", "config"], "").1, "# nothing has been set yet\n");
+    let check = folder.console(&["check"], "").1;
+    assert!(check.starts_with("The server is not running: "), "{check}");
+    for list in [&[][..], &["--whole"]] {
+        let (status, out, err) =
+            folder.console(list, "network hostname old.test\nnetwork hostname box.test\ntls new\n");
+        assert_eq!((status, err.as_str()), (Some(0), ""));
+        assert!(out.contains("Subject      CN=box.test") && !out.contains("not good for"), "{out}");
+        folder.console(&["network", "hostname", "old.test"], "");
+    }
     let (status, out, _) = folder.console(&["tls", "new"], "");
     assert_eq!(status, Some(0));
     assert!(out.contains("SHA-256      ") && !out.contains("goes back"), "{out}");

@@ -319,6 +319,28 @@ fn a_line_without_flow_control_loses_nothing() {
 }
 
 #[test]
+fn what_is_pasted_behind_a_name_knows_it() {
+    // Nothing is durable, and so in force, before the next line has come.
+    let (mut terminal, _, server) = logged_in(&["--flush-delay", "200"]);
+    let show = |address: &str| format!("show client {address}\r");
+    terminal.send(format!("setup\r\rx.test\ranna\rS\r\r{}# the end", show("anna@x.test")).as_bytes());
+    let heard = terminal.until("postfach> # the end");
+    let first = heard.split("fingerprint:\r\n").nth(1).and_then(|rest| rest.lines().next());
+    let first = String::from(first.unwrap_or_else(|| panic!("no fingerprint: {heard}")));
+    assert!(server.console(&["tls"], "").contains(&first), "{heard}");
+    let config =
+        format!("\x15network hostname box.other.test\rtls new\rkeep\r{}# the end", show("anna@x.test"));
+    terminal.send(config.as_bytes());
+    let heard = terminal.until("postfach> # the end");
+    assert!(heard.contains("CN=box.other.test") && !heard.contains("not good for"), "{heard}");
+    assert!(heard.contains("Server      box.other.test\r\n"), "{heard}");
+    let second = server.console(&["tls"], "");
+    assert!(second.contains("CN=box.other.test") && !second.contains(&first), "{second}");
+    let told = heard.split("fingerprint:\r\n").nth(1).and_then(|rest| rest.lines().next());
+    assert!(told.is_some_and(|told| second.contains(told)), "{heard}{second}");
+}
+
+#[test]
 fn nobody_stays_logged_in_who_types_nothing() {
     let (mut terminal, _, server) = logged_in(&["--idle", "2"]);
     let start = Instant::now();

@@ -108,7 +108,8 @@ pub const COMMANDS: [Command; 8] = [
         ],
         words: "",
         notes: "Ports: 25 smtp, 465 submissions, 587 submission, 24 lmtp (this machine only),\n\
-                110 pop3, 995 pop3s, 143 imap, 993 imaps. With --port-base 10000 IMAP is on 10143 and 10993.",
+                110 pop3, 995 pop3s, 143 imap, 993 imaps. With --port-base 10000 IMAP is on 10143 and 10993.\n\
+                With --idle SECONDS the console logs out who types nothing for so long; without it, for 900.",
     },
     Command {
         name: "console",

@@ -44,6 +44,12 @@ pub fn certify(server: &Server) {
     }
 }
 
+/// The certificate that is stored, without its chain.
+pub fn own(shared: &Shared) -> Option<Vec<u8>> {
+    let known = shared.access(&mut Position::default()).settings().certificate.clone()?;
+    known.chain.first().cloned()
+}
+
 fn make(settings: &Settings) -> Result<Certificate, Error> {
     tls::self_signed(&host_name(settings), &settings.domains, connection::year()).map_err(failed)
 }

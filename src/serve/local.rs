@@ -206,9 +206,10 @@ impl Here {
         let host = host_name(settings);
         let secrets =
             Secrets::start().map_err(|error| Error::new(format!("cannot start a thread: {error}")))?;
+        let facts = Facts { fingerprint, warnings, host_name: Some(host_name), ..Facts::default() };
         let mut here = Here {
             shared: Shared::new(store),
-            session: Console::new(Mode::Socket, Facts { fingerprint, warnings, ..Facts::default() }),
+            session: Console::new(Mode::Socket, facts),
             io: Io::default(),
             needs: Position::default(),
             secrets,

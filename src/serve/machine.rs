@@ -9,7 +9,7 @@ use smol::Timer;
 
 use super::board::Board;
 use super::clock::Clock;
-use super::{Options, Server, certificate, connection, logger, tls};
+use super::{Options, Server, certificate, connection, identity, logger, tls};
 use crate::limits::{CLOCK_SAVED_SECONDS, TRIAL_SECONDS};
 use crate::session::console::text::{Text, text};
 use crate::session::console::{Attempts, ClockFacts, NetworkFacts, WearFacts};
@@ -136,6 +136,11 @@ pub async fn answer(server: &Arc<Server>, job: Job) -> JobAnswer {
         (Job::Examine, Some(board), Some(clock)) => examine(board, clock).await,
         (Job::AskForTime, _, Some(clock)) => failed(clock.ask_now().await),
         (Job::Ping { host }, Some(board), _) => ping(board, host).await,
+        (Job::Certify, ..) if server.certified => {
+            identity::certify(server);
+            let own = identity::own(&server.shared);
+            own.map_or(JobAnswer::Nobody, |own| JobAnswer::Described(certificate::describe(&own)))
+        }
         (Job::Restart, Some(_), _) => {
             server.end_with("reboot");
             JobAnswer::Done
@@ -167,6 +172,7 @@ pub fn answer_alone(job: Job) -> JobAnswer {
         }
         Job::DescribeCertificate { der } => JobAnswer::Described(certificate::describe(&der)),
         Job::Settle
+        | Job::Certify
         | Job::LookAtNetwork
         | Job::Examine
         | Job::AskForTime

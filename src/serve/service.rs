@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::identity::host_name;
 use super::{Server, heap};
 use crate::session::Session;
-use crate::session::console::{Console, Facts, Mode};
+use crate::session::console::{Console, Facts, HostName, Mode};
 use crate::session::imap::Imap;
 use crate::session::owner::Owner;
 use crate::session::pop3::Pop3;
@@ -83,5 +84,6 @@ fn facts(server: &Server) -> Facts {
     let (started, memory) = (Some(server.started()), Some(heap::resident as _));
     let (machine, attempts) = (Some(Arc::clone(&server.machine) as _), Arc::clone(&server.machine.attempts));
     let idle_seconds = server.machine.idle_seconds;
-    Facts { fingerprint, started, warnings, memory, machine, attempts, idle_seconds }
+    let host_name = Some(host_name as HostName);
+    Facts { fingerprint, started, warnings, memory, machine, attempts, idle_seconds, host_name }
 }

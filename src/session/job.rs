@@ -32,6 +32,8 @@ pub enum Job {
         /// The text; it holds a private key.
         pem: Vec<u8>,
     },
+    /// Make the certificate that the server makes by itself as soon as there is a domain, unless it is there, and say what it says.
+    Certify,
     /// Say what a certificate says.
     DescribeCertificate {
         /// DER.

@@ -357,6 +357,17 @@ impl Access<'_> {
         self.store.trial.as_ref()
     }
 
+    /// The certificate that will be in force when all is durable: the draft's, what is on trial, or the settings'.
+    pub fn certificate(&mut self) -> Option<Arc<Certificate>> {
+        let drafted = self.settings().certificate.clone();
+        let settings = self.store.state.settings.certificate.as_ref();
+        if drafted.as_ref().map(Arc::as_ptr) == settings.map(Arc::as_ptr) {
+            self.store.certificate().cloned()
+        } else {
+            drafted
+        }
+    }
+
     /// Ends the trial without keeping it; the command that was on trial.
     pub fn end_trial(&mut self) -> Option<String> {
         self.store.trial.take().map(|trial| trial.command)

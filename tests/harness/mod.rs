@@ -451,6 +451,7 @@ fn done(job: Job) -> JobAnswer {
         Job::ReadCertificate { .. } => {
             JobAnswer::Failed(both("there is no certificate in it", "darin ist kein Zertifikat").into())
         }
+        Job::Certify => JobAnswer::Nobody,
         Job::DescribeCertificate { .. } => JobAnswer::Described(about("CN=mail.example.test")),
         Job::Settle | Job::LookAtNetwork | Job::AskForTime | Job::Restart | Job::PowerOff => JobAnswer::Done,
     }

@@ -92,7 +92,7 @@ pub fn warning(about: &CertificateFacts, now: Time) -> Option<Text> {
 /// What `tls new` asks for.
 pub fn make(arguments: &[&str], _: Vec<u8>, call: &mut Call<'_, '_>) -> Result<Job, Failure> {
     let [] = exactly(arguments)?;
-    let host = String::from(call.cx.host);
+    let host = call.host();
     let domains = call.store().settings().domains.clone();
     Ok(Job::MakeCertificate { host, domains })
 }
@@ -117,8 +117,8 @@ pub fn take(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
             call.store().certificate_set(chain, key).map_err(of_store)?;
             let now = call.cx.now;
             describe(&about, now, call);
-            let host = call.cx.host;
-            if !about.names.iter().any(|name| covers(name, host)) {
+            let host = call.host();
+            if !about.names.iter().any(|name| covers(name, &host)) {
                 return say(
                     call,
                     text!(

@@ -120,10 +120,10 @@ impl Console {
                 self.next_line(lines, io)
             }
             Act::Job { first: First::HostName, .. } if self.manner.asks() => {
+                let host = self.call(cx, &mut String::new()).host();
                 let ask = text!(
-                    "Type the machine's name to confirm ({}): ",
-                    "Geben Sie zur Bestätigung den Namen des Geräts ein ({}): ",
-                    cx.host
+                    "Type the machine's name to confirm ({host}): ",
+                    "Geben Sie zur Bestätigung den Namen des Geräts ein ({host}): "
                 );
                 self.waiting = Waiting::HostName { row, arguments: words() };
                 self.want(io, Kind::Answer, &ask)
@@ -141,7 +141,8 @@ impl Console {
         io: &mut Io,
         cx: &mut Context<'_>,
     ) -> Next {
-        if String::from_utf8_lossy(line).trim().eq_ignore_ascii_case(cx.host) {
+        let host = self.call(cx, &mut String::new()).host();
+        if String::from_utf8_lossy(line).trim().eq_ignore_ascii_case(&host) {
             return self.job(row, arguments, Vec::new(), io, cx);
         }
         let name = words::shown(row, &arguments);

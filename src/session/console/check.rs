@@ -21,6 +21,19 @@ pub fn ask(arguments: &[&str], _: Vec<u8>, _: &mut Call<'_, '_>) -> Result<Job, 
 /// `check`
 pub fn tell(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
     let mut wrong = warnings(call);
+    let tried = matches!(answer, JobAnswer::Examined { .. });
+    if !tried {
+        call.say(&match call.facts.machine {
+            None => text!(
+                "The server is not running: network, names, time and certificate have not been tried out.",
+                "Der Server läuft nicht: Netzwerk, Namen, Zeit und Zertifikat wurden nicht ausprobiert."
+            ),
+            Some(_) => text!(
+                "This machine's network and clock are not Postfach's: network, names and time have not been tried out.",
+                "Netzwerk und Uhr dieses Rechners stellt Postfach nicht: Netzwerk, Namen und Zeit wurden nicht ausprobiert."
+            ),
+        });
+    }
     if let JobAnswer::Examined { gateways, name, known } = answer {
         for (gateway, answers) in gateways {
             call.say(&match answers {
@@ -68,7 +81,10 @@ pub fn tell(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
         call.out.push('\n');
     }
     if wrong.is_empty() {
-        call.say(&text!("All is well.", "Alles in Ordnung."));
+        call.say(&match tried {
+            true => text!("All is well.", "Alles in Ordnung."),
+            false => text!("Otherwise all is well.", "Sonst ist alles in Ordnung."),
+        });
     }
     for wrong in &wrong {
         call.say(&text!("! ", "! ").and(wrong.clone()));

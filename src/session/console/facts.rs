@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::login::Attempts;
 use super::text::Text;
 use crate::session::job::CertificateFacts;
+use crate::store::Settings;
 use crate::types::Time;
 
 /// On which kind of line the console is spoken.
@@ -43,6 +44,8 @@ pub struct Facts {
     pub attempts: Arc<Attempts>,
     /// How long a key is waited for, seconds, if not as long as `limits` says.
     pub idle_seconds: Option<u32>,
+    /// What the machine is called; None: as the session's context says, unless the owner has named it.
+    pub host_name: Option<HostName>,
 }
 
 impl Facts {
@@ -58,6 +61,9 @@ impl Facts {
         self.machine.as_ref().is_some_and(|machine| machine.network().is_some())
     }
 }
+
+/// Tells what the machine is called by these settings.
+pub type HostName = fn(&Settings) -> String;
 
 /// Tells the bytes of memory in use now, and at most so far.
 pub type MemoryGauge = fn() -> Option<(u64, u64)>;

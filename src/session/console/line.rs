@@ -32,7 +32,7 @@ pub enum Event {
     Interrupt,
     /// Ctrl-D on an empty line.
     End,
-    /// Tab in a command; `again`: the key before was one, too.
+    /// Tab in a command, elsewhere white space; `again`: the key before was one, too.
     Complete {
         /// The key before was one, too.
         again: bool,
@@ -216,6 +216,11 @@ impl Terminal {
 
     fn key(&mut self, key: Key, out: &mut Vec<u8>) -> Option<Event> {
         let again = std::mem::replace(&mut self.tab, key == Key::Tab);
+        let key = match (key, self.kind) {
+            // Nothing is completed there: it is the white space that it is in a file. In a password nobody would see it.
+            (Key::Tab, Kind::Answer | Kind::Hidden) => Key::Letter(' '),
+            (key, _) => key,
+        };
         let typed = &mut self.typed;
         match key {
             Key::Enter => return Some(self.enter(out)),

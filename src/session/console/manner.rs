@@ -13,6 +13,10 @@ use crate::session::{Context, Io, Next};
 /// The prompt for a command.
 const PROMPT: Fixed = both("postfach> ", "postfach> ");
 
+/// Why a text that has not ended is not taken.
+const NO_END: Fixed =
+    both("there is no line `end`: nothing has been changed", "eine Zeile `end` fehlt: Nichts wurde geändert");
+
 /// What a person reads first.
 pub(super) fn greeting() -> Text {
     text!(
@@ -114,6 +118,25 @@ impl Console {
         }
     }
 
+    /// Ctrl-D on an empty line. What it breaks off has done nothing, and says so.
+    pub(super) fn end(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
+        let why = match self.waiting {
+            Waiting::Lines(_) => Some(NO_END.into()),
+            Waiting::Question { .. } => {
+                Some(setup::unanswered().and(both(": nothing has been changed", ": Nichts wurde geändert")))
+            }
+            Waiting::Password { .. } if self.pending.is_some() => Some(text!(
+                "there is no password: nothing has been changed",
+                "das Passwort fehlt: Nichts wurde geändert"
+            )),
+            _ => None,
+        };
+        if let Some(why) = why {
+            self.tell(io, &why.and(both("\n", "\n")));
+        }
+        self.leave(io, cx)
+    }
+
     /// The other side has closed its side: the end of a script, or a command without its password.
     pub(super) fn eof(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Next {
         if self.typed {
@@ -144,15 +167,7 @@ impl Console {
                 )
             }
             Waiting::Question { .. } => self.fail(io, cx, "setup", &setup::unanswered()),
-            Waiting::Lines(_) => self.fail(
-                io,
-                cx,
-                "",
-                &text!(
-                    "there is no line `end`: nothing has been changed",
-                    "eine Zeile `end` fehlt: Nichts wurde geändert"
-                ),
-            ),
+            Waiting::Lines(_) => self.fail(io, cx, "", &NO_END.into()),
             _ => self.leave(io, cx),
         }
     }

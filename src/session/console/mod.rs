@@ -68,7 +68,8 @@ mod whole;
 mod words;
 
 pub use facts::{
-    Answered, ClockFacts, Facts, Machine, MemoryGauge, Mode, NetworkFacts, ServersFrom, Spare, WearFacts,
+    Answered, ClockFacts, Facts, HostName, Machine, MemoryGauge, Mode, NetworkFacts, ServersFrom, Spare,
+    WearFacts,
 };
 pub use keys::LOST;
 pub use login::Attempts;
@@ -244,7 +245,7 @@ impl Console {
                 Event::Complete { again } => self.complete(again, io, cx),
                 Event::Question => self.question(io, cx),
                 Event::Interrupt => self.interrupt(io, cx),
-                Event::End => self.leave(io, cx),
+                Event::End => self.end(io, cx),
             };
             if !matches!(next, Next::Read { .. }) || io.out.len() >= crate::limits::OUT_BYTES {
                 return if matches!(next, Next::Read { .. }) { Next::Send } else { next };

@@ -6,6 +6,7 @@ use super::table::{Call, Failure};
 use super::text::{Text, both, text};
 use super::words::address;
 use super::{certificate, network, time, wear};
+use crate::session::{Job, JobAnswer};
 use crate::store::Account;
 use crate::types::Language;
 
@@ -102,7 +103,7 @@ pub fn status(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         }
         None => text!("the server is not running", "der Server läuft nicht"),
     };
-    let (version, host) = (env!("CARGO_PKG_VERSION"), call.cx.host);
+    let (version, host) = (env!("CARGO_PKG_VERSION"), call.host());
     call.say(&text!("Postfach {version} on {host}, ", "Postfach {version} auf {host}, ").and(running));
     let written = text!(
         "Store        {}, {} written, {} free ({filled} % used)",
@@ -338,13 +339,16 @@ pub fn config(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     Ok(())
 }
 
-/// `show client`
-pub fn client(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
+/// The address, the alias's target if it is one, and the mailbox.
+fn mailbox_of(
+    arguments: &[&str],
+    call: &mut Call<'_, '_>,
+) -> Result<(String, Option<String>, String), Failure> {
     let [name] = arguments else {
         return Err(Failure::Usage(text!("one address is needed", "eine Adresse ist nötig")));
     };
     let name = address(name)?;
-    let mut store = call.cx.store();
+    let mut store = call.store();
     let settings = store.settings();
     let target = settings.aliases.get(&name).cloned();
     let login = target.clone().unwrap_or_else(|| name.clone());
@@ -355,7 +359,27 @@ pub fn client(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
         )));
     }
     drop(store);
-    let (host, base) = (call.cx.host, call.cx.port_base);
+    Ok((name, target, login))
+}
+
+/// What `show client` asks for: the certificate. What has just been typed may not be in force yet, and the first one not be made.
+pub fn look_for_client(arguments: &[&str], _: Vec<u8>, call: &mut Call<'_, '_>) -> Result<Job, Failure> {
+    mailbox_of(arguments, call)?;
+    let known = call.store().certificate();
+    Ok(match known.as_ref().and_then(|known| known.chain.first()) {
+        Some(own) => Job::DescribeCertificate { der: own.clone() },
+        None => Job::Certify,
+    })
+}
+
+/// `show client`
+pub fn client(arguments: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
+    let (name, target, login) = mailbox_of(arguments, call)?;
+    let (host, base) = (call.host(), call.cx.port_base);
+    let fingerprint = match answer {
+        JobAnswer::Described(about) => about.fingerprint,
+        _ => call.facts.fingerprint.clone(),
+    };
     let port = |number: u16| number.saturating_add(base);
     if target.is_some() {
         call.say(&text!(
@@ -380,13 +404,12 @@ pub fn client(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
             "  Benutzer    {login}\n  Passwort    das des Postfachs, als normales Passwort\n"
         ));
     }
-    if !call.facts.fingerprint.is_empty() {
+    if !fingerprint.is_empty() {
         call.say(&text!(
             "The mail program may ask once whether to trust the certificate. It is the right one\n\
-             if it shows this SHA-256 fingerprint:\n{0}",
+             if it shows this SHA-256 fingerprint:\n{fingerprint}",
             "Das Mailprogramm fragt vielleicht einmal, ob dem Zertifikat zu trauen ist. Es ist das richtige,\n\
-             wenn es diesen SHA-256-Fingerabdruck zeigt:\n{0}",
-            call.facts.fingerprint
+             wenn es diesen SHA-256-Fingerabdruck zeigt:\n{fingerprint}"
         ));
     }
     Ok(())

@@ -95,6 +95,18 @@ impl Call<'_, '_> {
         self.cx.shared.drafting(self.cx.needs, self.draft)
     }
 
+    /// The machine's name by the settings as the command has changed them so far. The context's follows when they are durable, which
+    /// the next line of a paste does not wait for.
+    pub fn host(&mut self) -> String {
+        let (name, known) = (self.facts.host_name, self.cx.host);
+        let mut store = self.store();
+        match (name, store.settings()) {
+            (Some(name), settings) => name(settings),
+            (None, settings) if settings.host.is_empty() => String::from(known),
+            (None, settings) => settings.host.clone(),
+        }
+    }
+
     /// Says a line.
     pub fn say(&mut self, text: &Text) {
         self.out.push_str(text.of(self.language));
@@ -265,7 +277,7 @@ pub static TABLE: [Row; 44] = [
         &["show", "client"],
         "ADDRESS",
         both("Show what to type into a mail program.", "Zeigen, was in ein Mailprogramm einzutragen ist."),
-        Act::Do(show::client),
+        Act::Job { first: First::Nothing, ask: show::look_for_client, tell: show::client },
     ),
     row(
         &["network", "show"],
@@ -314,10 +326,10 @@ pub static TABLE: [Row; 44] = [
     ),
     row(
         &["network", "hostname"],
-        "NAME",
+        "NAME|-",
         both(
-            "Name the machine, as in `network hostname mail.example.com`.",
-            "Das Gerät benennen, wie in `network hostname mail.example.com`.",
+            "Name the machine, as in `network hostname mail.example.com`; `-`: by the system's name, or `mail` in the first domain.",
+            "Das Gerät benennen, wie in `network hostname mail.example.com`; `-`: wie das System, oder `mail` in der ersten Domain.",
         ),
         Act::Set(network::hostname),
     ),

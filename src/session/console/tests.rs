@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 mod german;
+mod names;
 mod two;
+
+use names::ANNA;
 
 use super::*;
 use crate::device::{Device, Memory};
@@ -245,6 +248,55 @@ fn every_command_of_the_table_answers_without_its_arguments() {
         let said = world.send(&format!("command\n{}\n", row.words.join(" ")));
         let text = said == format!("{LINE}{LINE}");
         assert!(world.closed || said.ends_with(SECRET) || text, "{}: {said:?}", row.usage());
+    }
+}
+
+#[test]
+fn what_has_not_been_tried_out_is_not_called_well() {
+    for (machine, why) in [(None, "The server is not running: "), (Some(true), "This machine's network ")] {
+        let [mut world, _] = german::pair(machine, |_| JobAnswer::Nobody);
+        world.send(&format!("terminal\nadmin passwd generate\ndomain add x.test\n{ANNA}\n"));
+        let said = world.send("check\n");
+        assert!(said.starts_with(why) && said.contains("not been tried out."), "{said}");
+        assert!(!said.contains("All is well."), "{said}");
+    }
+    let [mut world, _] = german::pair(None, |_| JobAnswer::Nobody);
+    world.send(&format!("terminal\nlanguage de\nadmin passwd generate\ndomain add x.test\n{ANNA}\n"));
+    let said = world.send("check\n");
+    assert!(
+        said.starts_with("Der Server läuft nicht: ") && said.contains("Sonst ist alles in Ordnung."),
+        "{said}"
+    );
+}
+
+#[test]
+fn tabs_in_what_is_pasted_keep_words_apart() {
+    let mut world = world(Mode::Socket);
+    world.send("typed 80\n");
+    let said = world.send("load\rtime\tserver a.test\tb.test\rend\r");
+    assert!(said.contains("1 settings are made."), "{said}");
+    assert_eq!(world.shared.lock().state().settings.time_servers, ["a.test", "b.test"]);
+    // An answer's are trimmed, as in a file.
+    let said = world.send("setup\r\t\rx.test\t\r\tanna\r\t\r\t\r");
+    assert!(said.contains("The mailbox anna@x.test is there"), "{said}");
+}
+
+#[test]
+fn who_leaves_in_the_middle_is_told_that_nothing_was_done() {
+    for (commands, why, german) in [
+        ("load\rdomain add x.test\r", "there is no line `end`", "eine Zeile `end` fehlt"),
+        ("setup\r", "not all questions were answered", "nicht alle Fragen wurden beantwortet"),
+        ("admin passwd\r", "there is no password", "das Passwort fehlt"),
+    ] {
+        for (language, why, nothing) in
+            [("", why, "nothing has been changed"), ("language de\r", german, "Nichts wurde geändert")]
+        {
+            let mut world = world(Mode::Socket);
+            world.send(&format!("typed 80\n{language}{commands}"));
+            let said = world.send("\u{4}");
+            assert!(said.contains(&format!("\r\n{why}: {nothing}\r\n")), "{said}");
+            assert!(world.closed);
+        }
     }
 }
 

@@ -211,7 +211,7 @@ fn failed(job: Job) -> JobAnswer {
 }
 
 /// The two who are asked, in a box that is well or not, or with a machine of somebody else's, or with none.
-fn pair(machine: Option<bool>, serve: fn(Job) -> JobAnswer) -> [World; 2] {
+pub(super) fn pair(machine: Option<bool>, serve: fn(Job) -> JobAnswer) -> [World; 2] {
     [(); 2].map(|()| {
         let mut world = world(Mode::Socket);
         let machine = machine.map(|well| Arc::new(Fake { well }) as Arc<dyn Machine>);
