@@ -199,7 +199,7 @@ struct Here {
 
 impl Here {
     fn open(path: &Path) -> Result<Here, Error> {
-        let (store, warnings) = open(&Options { store: path.to_owned(), ..Options::default() }, 0)?;
+        let (store, found) = open(&Options { store: path.to_owned(), ..Options::default() }, 0)?;
         let settings = &store.state().settings;
         let certificate = settings.certificate.as_ref().and_then(|certificate| certificate.chain.first());
         let fingerprint = certificate.map(|own| fingerprint(own)).unwrap_or_default();
@@ -208,7 +208,7 @@ impl Here {
             Secrets::start().map_err(|error| Error::new(format!("cannot start a thread: {error}")))?;
         let mut here = Here {
             shared: Shared::new(store),
-            session: Console::new(Mode::Socket, Facts { fingerprint, warnings, ..Facts::default() }),
+            session: Console::new(Mode::Socket, Facts { fingerprint, store: found, ..Facts::default() }),
             io: Io::default(),
             needs: Position::default(),
             secrets,

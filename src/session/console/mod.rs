@@ -42,6 +42,7 @@ mod change;
 mod check;
 mod command;
 mod complete;
+mod damage;
 mod facts;
 mod grammar;
 mod help;
@@ -68,7 +69,8 @@ mod whole;
 mod words;
 
 pub use facts::{
-    Answered, ClockFacts, Facts, Machine, MemoryGauge, Mode, NetworkFacts, ServersFrom, Spare, WearFacts,
+    Answered, ClockFacts, Facts, Machine, MemoryGauge, Mode, NetworkFacts, ServersFrom, Spare, StoreFacts,
+    WearFacts,
 };
 pub use keys::LOST;
 pub use login::Attempts;
