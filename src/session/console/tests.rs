@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 mod german;
+mod net;
 mod two;
 
 use super::*;
