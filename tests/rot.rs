@@ -75,6 +75,33 @@ fn a_flipped_byte_is_named_and_never_sent() {
     assert!(text(&output.stderr).contains(" NO ["), "{}", text(&output.stderr));
 }
 
+#[test]
+fn a_damaged_store_says_so_in_words_in_the_language_of_its_owner() {
+    let folder = server::Folder::new();
+    let store = folder.0.join("mail.store");
+    let run = |words: &[&str]| {
+        let (first, rest) = words.split_first().expect("has a word");
+        let output = try_run(Command::new(POSTFACH).args([first, "--store"]).arg(&store).args(rest), b"");
+        text(&output.stdout)
+    };
+    run(&["format", "--size", "256M"]);
+    for name in ["first", "marker", "later", "last"] {
+        run(&["console", "domain", "add", &format!("{name}.test")]);
+    }
+    assert!(!run(&["console", "status"]).contains("The store is damaged"));
+    let mut bytes = std::fs::read(&store).expect("reads");
+    let at = bytes.windows(11).position(|part| part == b"marker.test").expect("is stored as it is named");
+    bytes[at] ^= 1;
+    std::fs::write(&store, bytes).expect("writes");
+    let said = run(&["console", "status"]);
+    assert!(said.starts_with("! The store is damaged: what stood in 1 place of it"), "{said}");
+    assert!(said.contains("run `postfach check`") && !said.contains("normal:"), "{said}");
+    run(&["console", "language", "de"]);
+    let said = run(&["console", "status"]);
+    assert!(said.starts_with("! Der Speicher ist beschädigt: Was an 1 Stelle"), "{said}");
+    assert!(said.contains("rufen Sie `postfach check` auf") && !said.contains("damaged"), "{said}");
+}
+
 /// Of a store of 512 MiB.
 const SEGMENT: usize = 4 << 20;
 

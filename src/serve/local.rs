@@ -199,14 +199,14 @@ struct Here {
 
 impl Here {
     fn open(path: &Path) -> Result<Here, Error> {
-        let (store, warnings) = open(&Options { store: path.to_owned(), ..Options::default() }, 0)?;
+        let (store, found) = open(&Options { store: path.to_owned(), ..Options::default() }, 0)?;
         let settings = &store.state().settings;
         let certificate = settings.certificate.as_ref().and_then(|certificate| certificate.chain.first());
         let fingerprint = certificate.map(|own| fingerprint(own)).unwrap_or_default();
         let host = host_name(settings);
         let secrets =
             Secrets::start().map_err(|error| Error::new(format!("cannot start a thread: {error}")))?;
-        let facts = Facts { fingerprint, warnings, host_name: Some(host_name), ..Facts::default() };
+        let facts = Facts { fingerprint, store: found, host_name: Some(host_name), ..Facts::default() };
         let mut here = Here {
             shared: Shared::new(store),
             session: Console::new(Mode::Socket, facts),

@@ -25,6 +25,7 @@ use smol::{Async, Executor, Timer};
 use crate::device::{self, Device};
 use crate::limits::{CONNECTIONS_MAX, PATIENCE_SECONDS, READ_THREADS, SHUTDOWN_SECONDS};
 use crate::session::Session;
+use crate::session::console::StoreFacts;
 use crate::store::{Shared, Store};
 use crate::types::Time;
 
@@ -162,7 +163,7 @@ pub struct Server {
     /// It has ports, so its certificate is kept.
     certified: bool,
     started: Time,
-    warnings: Vec<String>,
+    found: StoreFacts,
     housekeeping: Sender<Chore>,
 }
 
@@ -185,9 +186,9 @@ impl Server {
         self.started
     }
 
-    /// What was found when the store was opened and the owner should know, for `status`.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
+    /// What was wrong with the store when it was opened, for `status`.
+    pub fn found(&self) -> StoreFacts {
+        self.found
     }
 
     /// Negotiates TLS. None: the peer did not manage, or the server stops meanwhile.
@@ -320,7 +321,7 @@ impl Running {
     fn start(options: &Options, descriptors: u64, sessions: Sessions) -> Result<Running, Error> {
         let serial = options.serial.as_deref().map(serial::open).transpose()?;
         // A console that had the store to itself, or a server that is stopping, lets it go in a moment.
-        let (store, warnings) = open(options, if options.owner_only { 0 } else { PATIENCE_SECONDS })?;
+        let (store, found) = open(options, if options.owner_only { 0 } else { PATIENCE_SECONDS })?;
         if let (Some(saved), Some(_)) = (store.state().clock, &options.board) {
             clock::not_before(saved);
         }
@@ -352,7 +353,7 @@ impl Running {
             port_base: options.port_base,
             certified: !options.owner_only,
             started: connection::now(),
-            warnings,
+            found,
             housekeeping,
         });
         server.settled(&server.shared.lock());
@@ -407,9 +408,9 @@ impl Running {
     }
 }
 
-/// Opens and locks the store. What was found goes to the log; the lines of it that the owner should act on are returned too.
+/// Opens and locks the store. What was found goes to the log, with its places; what the owner should act on is counted, too.
 /// Waits so many seconds for whoever has it.
-fn open(options: &Options, patience_seconds: u64) -> Result<(Store, Vec<String>), Error> {
+fn open(options: &Options, patience_seconds: u64) -> Result<(Store, StoreFacts), Error> {
     let path = &options.store;
     let deadline = Instant::now() + Duration::from_secs(patience_seconds);
     let mut file = device::File::open(path);
@@ -435,12 +436,11 @@ fn open(options: &Options, patience_seconds: u64) -> Result<(Store, Vec<String>)
         error => Error::new(format!("cannot open the store {}: {error}", path.display())),
     })?;
     let level = logger::level(&report);
-    let found = report.to_string();
-    for line in found.lines() {
+    for line in report.to_string().lines() {
         log::log!(level, "store: {line}");
     }
-    let told = found.lines().skip(1).filter(|_| level < log::Level::Info);
-    Ok((store, told.map(String::from).collect()))
+    let (lost, unreadable) = (report.losses, !report.unreadable.is_empty());
+    Ok((store, StoreFacts { lost, unreadable, rebuilt: report.rebuilt_blocks }))
 }
 
 fn no_store(path: &Path) -> Error {

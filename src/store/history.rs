@@ -17,6 +17,13 @@ use super::{Access, Certificate, Network, StoreError, bucket};
 use crate::limits::{HISTORY_ENTRIES_MAX, HISTORY_RECORDS_MAX};
 use crate::types::{AccountId, Position, Time};
 
+/// Why a draft's change cannot be made now.
+pub const CHANGED_MEANWHILE: &str =
+    "somebody else has changed the settings at this moment; nothing has been changed: try again";
+/// The same, of the room that it needs.
+pub const FILLED_MEANWHILE: &str =
+    "mail that has come in at this moment takes the room; nothing has been changed: try again";
+
 /// Records of one part of an entry that is told.
 const PART_RECORDS: usize = 64;
 
@@ -298,14 +305,10 @@ impl Access<'_> {
     /// has got the room; the medium's.
     pub fn adopt(&mut self, draft: Draft, note: Note) -> Result<(), StoreError> {
         if self.store.state.settings.position != draft.base {
-            return Err(StoreError::Cannot(
-                "somebody else has changed the settings at this moment; nothing has been changed: try again",
-            ));
+            return Err(StoreError::Cannot(CHANGED_MEANWHILE));
         }
         if self.oversells(&draft.state) {
-            return Err(StoreError::Cannot(
-                "mail that has come in at this moment takes the room; nothing has been changed: try again",
-            ));
+            return Err(StoreError::Cannot(FILLED_MEANWHILE));
         }
         let number = self.store.state.settings.history.last + 1;
         let risky = draft.is_risky();
@@ -319,6 +322,7 @@ impl Access<'_> {
             }
         }
         self.record(AccountId::SETTINGS, &records)?;
+        self.store.expired = None;
         if risky {
             // The newest word counts.
             self.store.trial = None;
@@ -341,6 +345,7 @@ impl Access<'_> {
         if self.store.trial.is_some() {
             return Err(StoreError::Exists);
         }
+        self.store.expired = None;
         self.store.trials += 1;
         self.store.trial = Some(Trial {
             number: self.store.trials,
@@ -366,6 +371,16 @@ impl Access<'_> {
         } else {
             drafted
         }
+    }
+
+    /// The command that has gone back because nobody kept it in time, if nothing has been changed since.
+    pub fn expired(&self) -> Option<&str> {
+        self.store.expired.as_deref()
+    }
+
+    /// The same, told this once.
+    pub fn take_expired(&mut self) -> Option<String> {
+        self.store.expired.take()
     }
 
     /// Ends the trial without keeping it; the command that was on trial.
@@ -420,6 +435,7 @@ impl Access<'_> {
         let risky = after.is_risky();
         records.push(Record::Undone { from, to: self.store.state.settings.history.last });
         self.record(AccountId::SETTINGS, &records).map_err(NotUndone::Store)?;
+        self.store.expired = None;
         if risky {
             // The newest word counts: what is on trial was made of what has just been taken back.
             self.store.trial = None;

@@ -45,7 +45,9 @@ pub mod view;
 pub use bucket::Reservation;
 pub use compact::Step;
 pub use folders::Pop3Lock;
-pub use history::{Draft, Entry as Change, History, NotUndone, Note, Trial};
+pub use history::{
+    CHANGED_MEANWHILE, Draft, Entry as Change, FILLED_MEANWHILE, History, NotUndone, Note, Trial,
+};
 pub use mail::{Copied, FlagsSet, NewMessage, Which};
 pub use network::Network;
 pub use restore::{Restored, restore, room as restore_room};
@@ -117,6 +119,8 @@ pub struct Store {
     room: u64,
     /// What is in force and not recorded.
     trial: Option<Trial>,
+    /// The command that was on trial last, if nobody has kept it in time; until the next change.
+    expired: Option<String>,
     /// How many there have been.
     trials: u32,
     /// How far a snapshot has been told; None: none is being written.
@@ -143,8 +147,9 @@ impl Store {
         let room = bucket::room(&journal);
         let sound = !report.is_damaged() && report.unknown_frames == 0 && state.unread_records == 0;
         let incoming = Vec::new();
+        let (trial, expired, trials, telling) = (None, None, 0, None);
         let store =
-            Store { journal, state, next_body, incoming, room, trial: None, trials: 0, telling: None, sound };
+            Store { journal, state, next_body, incoming, room, trial, expired, trials, telling, sound };
         Ok((store, report))
     }
 
@@ -179,10 +184,10 @@ impl Store {
         self.trial.as_ref().map(|trial| trial.number)
     }
 
-    /// Ends the trial of this number, if it is still that one.
+    /// Ends the trial of this number, if it is still that one: nobody has kept it in time.
     pub fn end_trial(&mut self, number: u32) {
         if self.trial_number() == Some(number) {
-            self.trial = None;
+            self.expired = self.trial.take().map(|trial| trial.command);
         }
     }
 

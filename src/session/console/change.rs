@@ -264,10 +264,14 @@ impl Console {
 
     /// `load`: all lines are checked, and then all are carried out or none.
     fn load(&mut self, row: &'static Row, text: &[u8], io: &mut Io, cx: &mut Context<'_>) -> Next {
-        let (mut done, mut wrong) = (0, 0);
+        let (mut done, mut wrong, before) = (0, 0, self.language);
         for (line, number) in text.split(|byte| *byte == b'\n').zip(1..) {
             let mut said = String::new();
-            match load_line(line, &mut self.call(cx, &mut said)) {
+            let mut call = self.call(cx, &mut said);
+            let loaded = load_line(line, &mut call);
+            // What follows `language` is told in that one.
+            self.language = call.language;
+            match loaded {
                 Ok(counts) => done += u32::from(counts),
                 Err(why) => {
                     wrong += 1;
@@ -279,6 +283,7 @@ impl Console {
             }
         }
         let draft = self.draft.take();
+        let language = std::mem::replace(&mut self.language, before);
         let why = match draft {
             _ if wrong > 0 => text!(
                 "{wrong} of the lines are wrong, and nothing has been changed",
@@ -292,14 +297,18 @@ impl Console {
                 let name = text!("load, {done} lines", "load, {done} Zeilen").of(self.language).to_owned();
                 let made = text!("{done} settings are made.\n", "Übernommene Einstellungen: {done}.\n");
                 if let Some(whole) = &mut self.whole {
-                    whole.hold(made.of(self.language));
+                    self.language = language;
+                    whole.hold(made.of(language));
                     self.draft = Some(draft);
                     return self.after(io);
                 }
                 return self.change(row, &name, draft, made.of(self.language), io, cx);
             }
         };
-        self.fail(io, cx, "load", &why)
+        self.language = language;
+        let next = self.fail(io, cx, "load", &why);
+        self.language = before;
+        next
     }
 }
 

@@ -34,8 +34,8 @@ pub struct Facts {
     pub fingerprint: String,
     /// When the server started; None in the offline console.
     pub started: Option<Time>,
-    /// What was found when the store was opened and the owner should know, each a sentence.
-    pub warnings: Vec<String>,
+    /// What was wrong with the store when it was opened.
+    pub store: StoreFacts,
     /// How much memory is in use; asked when it is shown.
     pub memory: Option<MemoryGauge>,
     /// The machine that the server runs on; None in the offline console.
@@ -64,6 +64,17 @@ impl Facts {
 
 /// Tells what the machine is called by these settings.
 pub type HostName = fn(&Settings) -> String;
+
+/// What was wrong with the store when it was opened, in numbers: the places are told in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreFacts {
+    /// Places where something acknowledged is damaged or missing.
+    pub lost: u64,
+    /// The medium could not read some of its blocks.
+    pub unreadable: bool,
+    /// Blocks that are bad on the medium, and that parity has made good.
+    pub rebuilt: u64,
+}
 
 /// Tells the bytes of memory in use now, and at most so far.
 pub type MemoryGauge = fn() -> Option<(u64, u64)>;

@@ -42,6 +42,7 @@ mod change;
 mod check;
 mod command;
 mod complete;
+mod damage;
 mod facts;
 mod grammar;
 mod help;
@@ -69,7 +70,7 @@ mod words;
 
 pub use facts::{
     Answered, ClockFacts, Facts, HostName, Machine, MemoryGauge, Mode, NetworkFacts, ServersFrom, Spare,
-    WearFacts,
+    StoreFacts, WearFacts,
 };
 pub use keys::LOST;
 pub use login::Attempts;

@@ -80,8 +80,31 @@ fn change(call: &mut Call<'_, '_>, edit: impl FnOnce(&mut Network), text: impl I
 /// `network dhcp`
 pub fn dhcp(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [] = exactly(arguments)?;
-    let edit = |network: &mut Network| (network.ipv4, network.dns) = (Ipv4::Dhcp, Vec::new());
-    change(call, edit, both("The IPv4 address comes from DHCP.", "Die IPv4-Adresse kommt von DHCP."))
+    let edit = |network: &mut Network| {
+        if is_guessed(network) {
+            network.dns = Vec::new();
+        }
+        network.ipv4 = Ipv4::Dhcp;
+    };
+    let network = call.store().settings().network.clone();
+    let names = match network.dns.is_empty() || is_guessed(&network) {
+        true => Text::default(),
+        false => text!(
+            " These are asked for names as before: {0}; `network dns` asks whom DHCP names.",
+            " Nach Namen wird weiter gefragt: {0}; `network dns` fragt, wen DHCP nennt.",
+            network.dns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    let text = text!("The IPv4 address comes from DHCP.", "Die IPv4-Adresse kommt von DHCP.");
+    change(call, edit, text.and(names))
+}
+
+/// Where nobody is named, DHCP or the router is asked for names; also when it was, and is another one now.
+fn is_guessed(network: &Network) -> bool {
+    match &network.ipv4 {
+        Ipv4::Static { gateway, .. } => network.dns == of_gateway(*gateway),
+        Ipv4::Dhcp => network.dns.is_empty(),
+    }
 }
 
 /// `network static`
@@ -112,17 +135,16 @@ pub fn fixed(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
             "das Gateway liegt außerhalb des Netzwerks von {first}"
         )));
     }
+    let host = gateway.map(|gateway| gateway.to_bits() & !mask);
+    if gateway == Some(address) || prefix < 31 && (host == Some(0) || host == Some(!mask)) {
+        return Err(wrong(rest.first().unwrap_or(first), ADDRESS_OF_A_GATEWAY));
+    }
     let names = rest.get(1..).unwrap_or_default();
     let servers = if names == [NONE] { Vec::new() } else { dns_servers(names)? };
     let edit = |network: &mut Network| {
-        // Where nobody is named, the router is asked for names; also when it was, and is another one now.
-        let guessed = match &network.ipv4 {
-            Ipv4::Static { gateway, .. } => network.dns == of_gateway(*gateway),
-            Ipv4::Dhcp => network.dns.is_empty(),
-        };
         if !names.is_empty() {
             network.dns = servers;
-        } else if guessed {
+        } else if is_guessed(network) {
             network.dns = of_gateway(gateway);
         }
         network.ipv4 = Ipv4::Static { address, prefix, gateway };
@@ -163,6 +185,21 @@ pub fn ipv6(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
                 return Err(wrong(word, ADDRESS_OF_A_MACHINE));
             }
             let gateway = gateway::<Ipv6Addr>(rest.first())?;
+            if gateway.is_some_and(|gateway| {
+                gateway == address || gateway.is_unspecified() || gateway.is_loopback()
+            }) {
+                return Err(wrong(rest.first().unwrap_or(word), ADDRESS_OF_A_GATEWAY));
+            }
+            let mask = u128::MAX << (128 - u32::from(prefix));
+            let is_near = |gateway: Ipv6Addr| {
+                gateway.is_unicast_link_local() || (gateway.to_bits() ^ address.to_bits()) & mask == 0
+            };
+            if gateway.is_some_and(|gateway| !is_near(gateway)) {
+                return Err(refuse(text!(
+                    "the gateway is neither in the network of {word} nor one of the link alone (fe80::...)",
+                    "das Gateway liegt weder im Netzwerk von {word}, noch gilt es nur am Anschluss (fe80::...)"
+                )));
+            }
             let text = text!("The IPv6 address is {word}.", "Die IPv6-Adresse ist {word}.");
             (Ipv6::Static { address, prefix, gateway }, text)
         }
@@ -174,8 +211,17 @@ pub fn ipv6(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 /// `network dns`
 pub fn dns(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let servers = dns_servers(arguments)?;
+    let by_dhcp = call.store().settings().network.ipv4 == Ipv4::Dhcp;
     let text = match servers.len() {
-        0 => both("Names are asked of whom DHCP names.", "Nach Namen wird gefragt, wen DHCP nennt."),
+        0 if by_dhcp => {
+            both("Names are asked of whom DHCP names.", "Nach Namen wird gefragt, wen DHCP nennt.")
+        }
+        0 => both(
+            "Nobody is asked for names: without DHCP no name is found, nor a time server by its name, before `network dns ADDRESS` sets whom to \
+             ask.",
+            "Nach Namen wird niemand gefragt: Ohne DHCP wird kein Name gefunden, auch kein Zeitserver bei seinem Namen, bis \
+             `network dns ADRESSE` festlegt, wer gefragt wird.",
+        ),
         _ => both("These servers are asked for names.", "Diese Server werden nach Namen gefragt."),
     };
     change(call, |network| network.dns = servers, text)
@@ -371,21 +417,27 @@ pub fn commands(settings: &Settings, out: &mut String) {
 pub fn keep(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
     let [] = exactly(arguments)?;
     let now = call.cx.now;
-    let kept = call.cx.store().keep(now);
-    match kept {
-        Ok(command) => say(call, text!("It stays: {command}", "Es bleibt: {command}")),
-        Err(StoreError::Missing) if call.listed => say(
+    let mut store = call.cx.store();
+    let (kept, expired) = (store.keep(now), store.expired().map(String::from));
+    drop(store);
+    match (kept, expired) {
+        (Ok(command), _) => say(call, text!("It stays: {command}", "Es bleibt: {command}")),
+        (Err(StoreError::Missing), Some(command)) => Err(refuse(text!(
+            "it has gone back already, as nobody kept it in time: {command}",
+            "es ist schon zurückgenommen, weil niemand es rechtzeitig behalten hat: {command}"
+        ))),
+        (Err(StoreError::Missing), None) if call.listed => say(
             call,
             both(
                 "Nothing is on trial: in a list of commands all is kept.",
                 "Nichts ist auf Probe: In einer Liste von Befehlen bleibt alles.",
             ),
         ),
-        Err(StoreError::Missing) => Err(refuse(both(
+        (Err(StoreError::Missing), None) => Err(refuse(both(
             "nothing is on trial; what is typed is kept, unless it says otherwise",
             "nichts ist auf Probe; was eingegeben wird, bleibt, wenn nichts anderes dabeisteht",
         ))),
-        Err(error) => Err(of_store(error)),
+        (Err(error), _) => Err(of_store(error)),
     }
 }
 

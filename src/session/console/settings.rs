@@ -8,7 +8,7 @@ use super::show::{percent, room};
 use super::table::{Call, Failure};
 use super::text::{Text, text};
 use super::words::{self, address, domain};
-use crate::store::{StoreError, bucket};
+use crate::store::{CHANGED_MEANWHILE, FILLED_MEANWHILE, StoreError, bucket};
 use crate::types::{AccountId, Class, Language};
 
 type Done = Result<(), Failure>;
@@ -31,19 +31,30 @@ pub fn refused(error: StoreError) -> Text {
             let german = german(what);
             text!("a fixed maximum is reached: {what}", "ein festes Höchstmaß ist erreicht: {german}")
         }
-        StoreError::Cannot(why) => text!("{why}", "das ist jetzt nicht möglich"),
+        StoreError::Cannot(why) => {
+            let german = german(why);
+            text!("{why}", "{german}")
+        }
         StoreError::Exists => text!("there is one already", "das gibt es schon"),
         StoreError::Missing => text!("there is none of that name", "etwas mit diesem Namen gibt es nicht"),
         StoreError::OverQuota | StoreError::TooBig => text!("it does not fit", "das passt nicht hinein"),
     }
 }
 
-/// What the store has at most so many of.
+/// What the store says itself of settings: what it has at most so many of, and why it cannot change them now.
 fn german(what: &str) -> &str {
     match what {
         "domains" => "Domains",
         "mailboxes" => "Postfächer",
         "aliases" => "Aliasse",
+        "time servers" => "Zeitserver",
+        "change too large for the log" => "die Änderung ist zu groß für das Protokoll",
+        CHANGED_MEANWHILE => {
+            "jemand anders hat in diesem Moment die Einstellungen geändert; nichts wurde geändert: Versuchen Sie es noch einmal"
+        }
+        FILLED_MEANWHILE => {
+            "Nachrichten, die in diesem Moment gekommen sind, brauchen den Platz; nichts wurde geändert: Versuchen Sie es noch einmal"
+        }
         other => other,
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::table::{Call, Failure};
 use super::text::{Text, both, text};
 use super::words::address;
-use super::{certificate, network, time, wear};
+use super::{certificate, damage, network, time, wear};
 use crate::session::{Job, JobAnswer};
 use crate::store::Account;
 use crate::types::Language;
@@ -164,9 +164,7 @@ pub fn warnings(call: &mut Call<'_, '_>) -> Vec<Text> {
     let domains = store.settings().domains.len();
     let no_admin = store.settings().admin.is_none();
     let accounts: Vec<_> = store.settings().addresses.values().copied().collect();
-    // What the journal has found is a list of places on the medium, the same in all languages.
-    let mut warnings: Vec<Text> =
-        call.facts.warnings.iter().map(|found| text!("Store: {found}", "Speicher: {found}")).collect();
+    let mut warnings = damage::warnings(call.facts.store, call.facts.is_box(), call.facts.machine.is_some());
     warnings.extend(accounts.iter().filter_map(|account| mailbox_warning(store.account(*account)?)));
     drop(store);
     let filled = percent(capacity.used_bytes, capacity.raw_bytes);

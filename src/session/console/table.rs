@@ -319,8 +319,8 @@ pub static TABLE: [Row; 44] = [
         &["network", "dns"],
         "[ADDRESS ...]",
         both(
-            "Set who is asked for names; without addresses, whom DHCP names.",
-            "Festlegen, wer nach Namen gefragt wird; ohne Adressen, wen DHCP nennt.",
+            "Set who is asked for names; without addresses, whom DHCP names, or nobody where the address is set.",
+            "Festlegen, wer nach Namen gefragt wird; ohne Adressen, wen DHCP nennt, oder niemand, wo die Adresse festgelegt ist.",
         ),
         Act::Set(network::dns),
     ),

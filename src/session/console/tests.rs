@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 mod german;
 mod names;
+mod net;
 mod two;
 
 use names::ANNA;

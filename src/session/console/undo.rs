@@ -40,12 +40,22 @@ pub fn history(arguments: &[&str], call: &mut Call<'_, '_>) -> Done {
 /// `undo`, which may end a trial: then serve must know.
 pub fn undo(arguments: &[&str], _: Vec<u8>, call: &mut Call<'_, '_>) -> Result<Job, Failure> {
     let [] = exactly(arguments)?;
-    let ended = call.cx.store().end_trial();
-    match ended {
-        Some(command) => {
+    let mut store = call.cx.store();
+    let (ended, expired) = (store.end_trial(), store.take_expired());
+    drop(store);
+    match (ended, expired) {
+        (Some(command), _) => {
             say(call, text!("No longer on trial: {command}", "Nicht mehr auf Probe: {command}"))?
         }
-        None => last(call)?,
+        // Who types it means that change, and not the one before.
+        (None, Some(command)) => {
+            return Err(refuse(text!(
+                "it has gone back already, as nobody kept it in time: {command}; `undo` once more takes back the change before it",
+                "es ist schon zurückgenommen, weil niemand es rechtzeitig behalten hat: {command}; noch einmal `undo` nimmt die Änderung \
+                 davor zurück"
+            )));
+        }
+        (None, None) => last(call)?,
     }
     Ok(Job::Settle)
 }
