@@ -273,7 +273,7 @@ pub fn show(_: &[&str], answer: JobAnswer, call: &mut Call<'_, '_>) -> Done {
 /// The network in words: what is wanted, and what is.
 pub fn describe(call: &mut Call<'_, '_>) {
     let network = call.cx.store().settings().network.clone();
-    let host = call.cx.host;
+    let host = call.host();
     call.say(&text!("Host name    {host}", "Hostname     {host}"));
     call.say(&text!("Set          ", "Eingestellt  ").and(set(&network)));
     let Some(machine) = &call.facts.machine else {

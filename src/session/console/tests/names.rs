@@ -102,4 +102,6 @@ fn a_restart_is_confirmed_by_the_name_that_was_asked_for() {
     let said = world.send("terminal\nnetwork hostname b.test\nreboot\n");
     assert!(said.contains("to confirm (b.test): "), "{said}");
     assert!(world.send("b.test\n").contains("then the machine stops"));
+    assert!(world.send("network hostname c.test\nnetwork\n").contains("Host name    c.test\n"));
+    assert!(world.send("status\n").contains(" on c.test, "));
 }
