@@ -195,6 +195,8 @@ pub const LINGER_SECONDS: u32 = 2;
 pub const DEAD_PEER_SECONDS: u32 = 60;
 /// Threads for reads that the page cache cannot answer: enough to keep an SD card's queue busy.
 pub const READ_THREADS: usize = 4;
+/// Messages that could not be read as they were written and are counted for `status`: each once, so each is remembered.
+pub const UNREADABLE_COUNTED_MAX: usize = 1000;
 /// Steps that a session may make without waiting before others get their turn.
 pub const STEPS_IN_A_ROW: u32 = 64;
 /// How long a server that starts waits for a console or another server to let the store go, seconds.

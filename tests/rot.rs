@@ -42,6 +42,7 @@ fn a_flipped_byte_is_named_and_never_sent() {
     server.restart();
     let output = try_run(Command::new(POSTFACH).args(["check", "--store"]).arg(&server.store), b"");
     assert_eq!(output.status.code(), Some(3), "a running server has the store: {}", text(&output.stderr));
+    assert!(!server.console(&["status"], "").contains("asked for"));
     let curl = |url: &str| {
         let mut command = Command::new("curl");
         command.args(["-sS", "--max-time", "60", "--cacert"]).arg(server.certificate());
@@ -73,6 +74,9 @@ fn a_flipped_byte_is_named_and_never_sent() {
     command.arg(format!("imaps://localhost:{}/INBOX", server.port(993)));
     let output = try_run(&mut command, b"");
     assert!(text(&output.stderr).contains(" NO ["), "{}", text(&output.stderr));
+    // Once, though it was asked for three times.
+    let said = server.console(&["status"], "");
+    assert!(said.contains(" 1 message that was asked for since the start cannot be read."), "{said}");
 }
 
 #[test]
@@ -187,6 +191,9 @@ fn blocks_that_are_gone_from_a_sealed_segment_are_still_fetched_right() {
         }
     }
     assert!(server.logs("rebuilt from parity"));
+    let said = server.console(&["status"], "");
+    assert!(said.contains("! Parts of the store do not read"), "{said}");
+    assert!(!said.contains("The store is damaged"), "{said}");
     let check = |server: &Server, words: &[&str]| {
         let output =
             try_run(Command::new(POSTFACH).args(["check", "--store"]).arg(&server.store).args(words), b"");

@@ -24,7 +24,14 @@ pub async fn load(
     needs: Position,
     buffer: &mut Vec<u8>,
 ) -> Result<usize, LoadError> {
-    load_from(&server.shared, &server.progress, &server.reads, load, needs, buffer).await
+    let loaded = load_from(&server.shared, &server.progress, &server.reads, load, needs, buffer).await;
+    let (Load::Body { body, .. } | Load::Structure { body }) = load;
+    match loaded {
+        Ok((_, Source::Rebuilt)) => server.machine.unreadable(body, false),
+        Err(LoadError::Damaged) => server.machine.unreadable(body, true),
+        Ok((_, Source::Written)) | Err(LoadError::Missing) => {}
+    }
+    loaded.map(|(from, _)| from)
 }
 
 async fn load_from(
@@ -34,7 +41,7 @@ async fn load_from(
     load: Load,
     needs: Position,
     buffer: &mut Vec<u8>,
-) -> Result<usize, LoadError> {
+) -> Result<(usize, Source), LoadError> {
     let (mut extent, device) = match find(shared, load) {
         Some(found) => found,
         None => {
@@ -43,17 +50,17 @@ async fn load_from(
             find(shared, load).ok_or(LoadError::Missing)?
         }
     };
-    loop {
+    let source = loop {
         let read = match extent.read_cached(&*device, buffer) {
             Ok(true) => Ok(Source::Written),
             // What is damaged there may be known from elsewhere; to find that out takes reading.
             Ok(false) | Err(_) => wait(reads, extent.clone(), Arc::clone(&device), buffer).await,
         };
         let error = match read {
-            Ok(Source::Written) => break,
+            Ok(Source::Written) => break Source::Written,
             Ok(Source::Rebuilt) => {
                 rebuilt(load);
-                break;
+                break Source::Rebuilt;
             }
             Err(error) => error,
         };
@@ -65,12 +72,12 @@ async fn load_from(
             // A piece that is gone by now may have made room for another one: then nothing is damaged.
             None => return Err(LoadError::Missing),
         }
-    }
+    };
     let from = match load {
         Load::Body { offset, .. } => (offset % PIECE_BYTES as u64) as usize,
         Load::Structure { .. } => 0,
     };
-    if from < buffer.len() { Ok(from) } else { Err(LoadError::Missing) }
+    if from < buffer.len() { Ok((from, source)) } else { Err(LoadError::Missing) }
 }
 
 fn find(shared: &Shared, load: Load) -> Option<(Extent, Arc<dyn Device>)> {
@@ -247,7 +254,7 @@ mod tests {
             let mut buffer = Vec::new();
             let loading =
                 load_from(&self.shared, &progress, &reads, self.load, Position::default(), &mut buffer);
-            let from = smol::block_on(loading)?;
+            let (from, _) = smol::block_on(loading)?;
             assert!(self.device.act.lock().unwrap().is_none(), "it has happened");
             Ok(buffer.split_off(from))
         }

@@ -2,6 +2,7 @@
 //!
 //! It refuses to decide: what is allowed the console knows, and what is in force the store.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,11 +11,12 @@ use smol::Timer;
 use super::board::Board;
 use super::clock::Clock;
 use super::{Options, Server, certificate, connection, identity, logger, tls};
-use crate::limits::{CLOCK_SAVED_SECONDS, TRIAL_SECONDS};
+use crate::limits::{CLOCK_SAVED_SECONDS, TRIAL_SECONDS, UNREADABLE_COUNTED_MAX};
 use crate::session::console::text::{Text, text};
-use crate::session::console::{Attempts, ClockFacts, NetworkFacts, WearFacts};
+use crate::session::console::{Attempts, ClockFacts, NetworkFacts, StoreFacts, WearFacts};
 use crate::session::job::CertificateFacts;
 use crate::session::{Job, JobAnswer};
+use crate::types::BodyId;
 
 mod wear;
 
@@ -27,6 +29,10 @@ pub struct Machine {
     pub board: Option<Arc<Board>>,
     /// On a box.
     pub clock: Option<Arc<Clock>>,
+    /// What was wrong with the store when it was opened.
+    found: StoreFacts,
+    /// Messages that have not read as they were written since, and whether something of them is lost.
+    unreadable: Mutex<BTreeMap<BodyId, bool>>,
     /// What the store is on, if it tells how worn it is.
     chip: Option<Chip>,
     /// How long the console waits for a key, seconds, if not as long as `limits` says.
@@ -48,14 +54,22 @@ impl std::fmt::Debug for Machine {
 }
 
 impl Machine {
-    /// A machine; with the board's program, a box.
-    pub fn new(options: &Options) -> Machine {
+    /// A machine, with a store of which this is known; with the board's program, a box.
+    pub fn new(options: &Options, found: StoreFacts) -> Machine {
         let board = options.board.clone().map(|program| Arc::new(Board::new(program)));
         let clock = board.as_ref().map(|board| Arc::new(Clock::new(Arc::clone(board))));
         let seconds = options.trial_seconds.unwrap_or(TRIAL_SECONDS);
         let (chip, patience) = (Chip::of(&options.store), Duration::from_secs(u64::from(seconds)));
         let idle_seconds = options.idle_seconds;
-        Machine { board, clock, chip, patience, idle_seconds, ..Machine::default() }
+        Machine { board, clock, found, chip, patience, idle_seconds, ..Machine::default() }
+    }
+
+    /// A message does not read as it was written: something of it is lost, or parity has it.
+    pub fn unreadable(&self, body: BodyId, lost: bool) {
+        let mut known = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains_key(&body) || known.len() < UNREADABLE_COUNTED_MAX {
+            *known.entry(body).or_default() |= lost;
+        }
     }
 
     /// Nothing is on trial any more.
@@ -79,6 +93,13 @@ impl Machine {
 impl crate::session::console::Machine for Machine {
     fn certificate(&self) -> CertificateFacts {
         self.certificate.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    fn store(&self) -> StoreFacts {
+        let known = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        let messages = known.values().filter(|lost| **lost).count() as u64;
+        let rebuilt = self.found.rebuilt || known.values().any(|lost| !lost);
+        StoreFacts { messages, rebuilt, ..self.found }
     }
 
     fn network(&self) -> Option<NetworkFacts> {

@@ -163,7 +163,6 @@ pub struct Server {
     /// It has ports, so its certificate is kept.
     certified: bool,
     started: Time,
-    found: StoreFacts,
     housekeeping: Sender<Chore>,
 }
 
@@ -184,11 +183,6 @@ impl Server {
     /// When the server started, for `status`.
     pub fn started(&self) -> Time {
         self.started
-    }
-
-    /// What was wrong with the store when it was opened, for `status`.
-    pub fn found(&self) -> StoreFacts {
-        self.found
     }
 
     /// Negotiates TLS. None: the peer did not manage, or the server stops meanwhile.
@@ -347,13 +341,12 @@ impl Running {
             executor: Executor::new(),
             sessions,
             host: RwLock::new(host.into()),
-            machine: Arc::new(machine::Machine::new(options)),
+            machine: Arc::new(machine::Machine::new(options, found)),
             ended: Latch::default(),
             last_verb: Mutex::default(),
             port_base: options.port_base,
             certified: !options.owner_only,
             started: connection::now(),
-            found,
             housekeeping,
         });
         server.settled(&server.shared.lock());
@@ -440,7 +433,8 @@ fn open(options: &Options, patience_seconds: u64) -> Result<(Store, StoreFacts),
         log::log!(level, "store: {line}");
     }
     let (lost, unreadable) = (report.losses, !report.unreadable.is_empty());
-    Ok((store, StoreFacts { lost, unreadable, rebuilt: report.rebuilt_blocks }))
+    let rebuilt = report.rebuilt_blocks > 0;
+    Ok((store, StoreFacts { lost, unreadable, rebuilt, ..StoreFacts::default() }))
 }
 
 fn no_store(path: &Path) -> Error {

@@ -80,10 +80,10 @@ pub fn session_of(service: Service, server: &Server) -> Box<dyn Session> {
 
 /// What the console tells of the server.
 fn facts(server: &Server) -> Facts {
-    let (fingerprint, store) = (server.fingerprint(), server.found());
+    let fingerprint = server.fingerprint();
     let (started, memory) = (Some(server.started()), Some(heap::resident as _));
     let (machine, attempts) = (Some(Arc::clone(&server.machine) as _), Arc::clone(&server.machine.attempts));
     let idle_seconds = server.machine.idle_seconds;
     let host_name = Some(host_name as HostName);
-    Facts { fingerprint, started, store, memory, machine, attempts, idle_seconds, host_name }
+    Facts { fingerprint, started, memory, machine, attempts, idle_seconds, host_name, ..Facts::default() }
 }

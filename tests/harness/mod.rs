@@ -12,7 +12,7 @@ use postfach::journal::{Format, Payload, ReadError, format};
 use postfach::limits::{PIECE_BYTES, READ_BYTES, TRIAL_SECONDS};
 use postfach::session::console::text::both;
 use postfach::session::console::{
-    Answered, ClockFacts, Console, Facts, Machine, Mode, NetworkFacts, WearFacts,
+    Answered, ClockFacts, Console, Facts, Machine, Mode, NetworkFacts, StoreFacts, WearFacts,
 };
 use postfach::session::imap::Imap;
 use postfach::session::job::CertificateFacts;
@@ -47,6 +47,10 @@ struct Box1;
 impl Machine for Box1 {
     fn certificate(&self) -> CertificateFacts {
         CertificateFacts { fingerprint: "AA:BB".into(), until: Time(i64::MAX), ..CertificateFacts::default() }
+    }
+
+    fn store(&self) -> StoreFacts {
+        StoreFacts::default()
     }
 
     fn network(&self) -> Option<NetworkFacts> {

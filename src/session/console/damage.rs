@@ -1,22 +1,21 @@
-//! What was wrong with the store when it was opened, in words: what is lost or doubtful, and what to do.
+//! What is wrong with the store, in words: what is lost or doubtful, and what to do.
 
 use super::facts::StoreFacts;
 use super::text::{Fixed, Text, both, text};
 
 /// A box has no shell: its card is looked at on another machine.
 const ON_A_BOX: Fixed = both(
-    " Keep every backup. `poweroff`, and then copy, check and repair the card on a Linux machine: the manual says how under \"When the store \
-     is damaged\".",
-    " Behalten Sie alle Sicherungen. `poweroff`, und dann die Karte auf einem Linux-Rechner kopieren, prüfen und reparieren: Wie, steht im \
-     Handbuch unter \"When the store is damaged\".",
+    " Keep every backup. `poweroff`, and then copy, check and repair the card on a Linux machine, as section 2 of the manual says.",
+    " Behalten Sie alle Sicherungen. `poweroff`, und dann die Karte auf einem Linux-Rechner kopieren, prüfen und reparieren, wie es in \
+     Abschnitt 2 des Handbuchs steht.",
 );
 
 /// What `status` says of it.
 pub fn warnings(found: StoreFacts, is_box: bool, has_log: bool) -> Vec<Text> {
-    let StoreFacts { lost, unreadable, rebuilt } = found;
+    let StoreFacts { lost, messages, unreadable, rebuilt } = found;
     let mut warnings = Vec::new();
-    if lost > 0 || unreadable {
-        let what = match lost {
+    if lost > 0 || messages > 0 || unreadable {
+        let places = match lost {
             0 => text!("The store is damaged.", "Der Speicher ist beschädigt."),
             1 => text!(
                 "The store is damaged: what stood in 1 place of it, a message or a change, is lost or doubtful.",
@@ -27,6 +26,18 @@ pub fn warnings(found: StoreFacts, is_box: bool, has_log: bool) -> Vec<Text> {
                 "Der Speicher ist beschädigt: Was an {lost} Stellen stand, Nachrichten oder Änderungen, ist verloren oder zweifelhaft."
             ),
         };
+        let asked_for = match messages {
+            0 => text!("", ""),
+            1 => text!(
+                " 1 message that was asked for since the start cannot be read.",
+                " 1 Nachricht, die seit dem Start verlangt wurde, ist nicht zu lesen."
+            ),
+            _ => text!(
+                " {messages} messages that were asked for since the start cannot be read.",
+                " {messages} Nachrichten, die seit dem Start verlangt wurden, sind nicht zu lesen."
+            ),
+        };
+        let what = places.and(asked_for);
         let failing = match unreadable {
             true => both(
                 " The medium cannot read parts of it any more: replace it.",
@@ -48,18 +59,11 @@ pub fn warnings(found: StoreFacts, is_box: bool, has_log: bool) -> Vec<Text> {
         };
         warnings.push(what.and(failing).and(remedy).and(places));
     }
-    if rebuilt > 0 {
-        let what = match rebuilt {
-            1 => text!(
-                "1 block of the store does not read as it was written. Nothing of it is lost yet: parity has it.",
-                "1 Block des Speichers ist nicht mehr zu lesen, wie er geschrieben wurde. Noch fehlt nichts davon: Die Parität hat ihn."
-            ),
-            _ => text!(
-                "{rebuilt} blocks of the store do not read as they were written. Nothing of them is lost yet: parity has them.",
-                "{rebuilt} Blöcke des Speichers sind nicht mehr zu lesen, wie sie geschrieben wurden. Noch fehlt nichts davon: Die Parität \
-                 hat sie."
-            ),
-        };
+    if rebuilt {
+        let what = both(
+            "Parts of the store do not read as they were written. Nothing of them is lost yet: parity has them.",
+            "Teile des Speichers sind nicht mehr zu lesen, wie sie geschrieben wurden. Noch fehlt nichts davon: Die Parität hat sie.",
+        );
         let remedy = match is_box {
             true => ON_A_BOX,
             false => both(
@@ -67,7 +71,7 @@ pub fn warnings(found: StoreFacts, is_box: bool, has_log: bool) -> Vec<Text> {
                 " Machen Sie eine Sicherung; während kein Server läuft, schreibt `postfach check --repair` zurück, was auf dem Medium fehlt.",
             ),
         };
-        warnings.push(what.and(remedy));
+        warnings.push(Text::from(what).and(remedy));
     }
     warnings
 }
@@ -85,7 +89,9 @@ mod tests {
         );
         assert!(warnings(one, true, true)[0].en.contains("in 1 place of it"));
         assert!(warnings(many, true, true)[0].de.contains("an 3 Stellen"));
-        let all = StoreFacts { lost: 3, unreadable: true, rebuilt: 2 };
+        let asked_for = StoreFacts { messages: 1, ..StoreFacts::default() };
+        assert!(warnings(asked_for, true, true)[0].en.starts_with("The store is damaged. 1 message that"));
+        let all = StoreFacts { lost: 3, messages: 2, unreadable: true, rebuilt: true };
         for (is_box, can, cannot) in
             [(true, "poweroff", "postfach check"), (false, "postfach check", "poweroff")]
         {

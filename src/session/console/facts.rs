@@ -34,7 +34,7 @@ pub struct Facts {
     pub fingerprint: String,
     /// When the server started; None in the offline console.
     pub started: Option<Time>,
-    /// What was wrong with the store when it was opened.
+    /// What is wrong with the store.
     pub store: StoreFacts,
     /// How much memory is in use; asked when it is shown.
     pub memory: Option<MemoryGauge>,
@@ -53,6 +53,7 @@ impl Facts {
     pub(super) fn refresh(&mut self) {
         if let Some(machine) = &self.machine {
             self.fingerprint = machine.certificate().fingerprint;
+            self.store = machine.store();
         }
     }
 
@@ -65,15 +66,17 @@ impl Facts {
 /// Tells what the machine is called by these settings.
 pub type HostName = fn(&Settings) -> String;
 
-/// What was wrong with the store when it was opened, in numbers: the places are told in the log.
+/// What was wrong with the store when it was opened, and has been found since, in numbers: the places are told in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreFacts {
     /// Places where something acknowledged is damaged or missing.
     pub lost: u64,
+    /// Messages that were asked for since then and could not be read. Some of the places may be theirs.
+    pub messages: u64,
     /// The medium could not read some of its blocks.
     pub unreadable: bool,
-    /// Blocks that are bad on the medium, and that parity has made good.
-    pub rebuilt: u64,
+    /// Some blocks do not read as they were written, and parity has them.
+    pub rebuilt: bool,
 }
 
 /// Tells the bytes of memory in use now, and at most so far.
@@ -83,6 +86,8 @@ pub type MemoryGauge = fn() -> Option<(u64, u64)>;
 pub trait Machine: Send + Sync + std::fmt::Debug {
     /// What the certificate says that is in force.
     fn certificate(&self) -> CertificateFacts;
+    /// What is wrong with the store.
+    fn store(&self) -> StoreFacts;
     /// The network as it was seen last; None: it is not Postfach's to set.
     fn network(&self) -> Option<NetworkFacts>;
     /// How the clock is doing; None: it is not Postfach's to set.

@@ -140,6 +140,10 @@ impl Machine for Fake {
         CertificateFacts { fingerprint: String::from("AA:BB"), until, ..CertificateFacts::default() }
     }
 
+    fn store(&self) -> StoreFacts {
+        StoreFacts { lost: u64::from(!self.well), ..StoreFacts::default() }
+    }
+
     fn network(&self) -> Option<NetworkFacts> {
         let problem = text!("The adapter is gone.", "Der Adapter ist weg.");
         Some(match self.well {
