@@ -231,6 +231,10 @@ def paste(box):
 def ports(box):
     since = time.monotonic()
     found = box.listening(range(1, SCANNED_TO + 1))
+    # A busy machine may lose a refusal among so many; what is open is open each time.
+    for _ in range(TRIES):
+        if found != sorted(PORTS):
+            found = box.listening(found)
     if found != sorted(PORTS):
         fail(f"these ports are open: {found}")
     say(f"of the TCP ports up to {SCANNED_TO} nothing listens on others than {', '.join(map(str, found))} ({time.monotonic() - since:.0f} s)")
